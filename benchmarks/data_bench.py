@@ -24,7 +24,7 @@ from absl import app, flags
 from PIL import Image
 
 from benchmarks import machine, report
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.encoding import encode_png

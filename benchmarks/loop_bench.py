@@ -40,7 +40,7 @@ from benchmarks import report
 from benchmarks.report import Row, goal, median
 from benchmarks.train_bench import TRAININGS
 from benchmarks.workers import Worker
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.encoding import encode_png

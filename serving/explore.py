@@ -6,10 +6,7 @@ sg3tf explore --network=runs/00003-...,runs/00004-...    (both, to compare them:
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,14 +46,15 @@ def explore(options: flags.FlagValues) -> None:
     """Export, serve, open the page, and wait for Ctrl-C or SIGTERM; the temporary folder is removed at the end."""
     if not options.network:
         raise ValueError("--network is missing: give a .keras file, run folder, checkpoint folder or preset")
+    # Imported here, so that --help and errors in flags do not load TensorFlow, and a missing extra is a one-line error.
+    from serving.server.server import exit_undrained, stop_on_signals
+
     logging.set_verbosity(logging.ERROR)  # TensorFlow lists every variable that it captures
-    stop = threading.Event()
     with scratch_folder() as folder:
         base = folder / _MODEL_NAME
         for network in options.network:
             _export(network, base)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = stop_on_signals()
         server = _serve(base, options.port)
         page = f"http://127.0.0.1:{server.rest_port}{location(_MODEL_NAME)}&network={quote(options.network[-1])}"
         print(f"explorer: {page}", flush=True)
@@ -66,12 +64,10 @@ def explore(options: flags.FlagValues) -> None:
         stop.wait()
         is_drained = server.drain()
     if not is_drained:
-        print("stopped before all requests were answered", file=sys.stderr, flush=True)
-        os._exit(1)  # a normal exit would wait for their threads
+        exit_undrained()
 
 
 def _export(network: str, base: Path) -> None:
-    # Imported here, so that --help and errors in flags do not load TensorFlow, and a missing extra is a one-line error.
     from serving.saved_model import export_saved_model
     from sg3tf import Generator
     from sg3tf.models.loading import load, resolve_network
@@ -82,7 +78,7 @@ def _export(network: str, base: Path) -> None:
     print(f"exporting {network}", file=sys.stderr, flush=True)
     network = network if is_untrained else resolve_network(network)  # the run may still be training
     generator = Generator.from_preset(network) if is_untrained else load(network)
-    provenance = {"source": network} if is_untrained else training_provenance(network)
+    provenance = {"source": network} if is_untrained else training_provenance(network).to_json()
     export_saved_model(generator, base, metadata=provenance)
 
 

@@ -115,7 +115,7 @@ def _export_file(options: flags.FlagValues) -> Path:
     common = {
         "inputs": options.inputs,
         "license": options.license,
-        "metadata": training_provenance(network, generator.config.label_dim),
+        "metadata": training_provenance(network, generator.config.label_dim).to_json(),
     }
     if options.format == "onnx":
         from serving.onnx_export import export_onnx
@@ -145,7 +145,7 @@ def _export_saved_model(options: flags.FlagValues) -> Path:
         max_batch=options.max_batch,
         xla=options.xla,
         warmup_batch_sizes=[int(size) for size in sizes],
-        metadata=training_provenance(network),
+        metadata=training_provenance(network).to_json(),
     )
 
 

@@ -26,11 +26,12 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
-from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder, write_checksums
-from sg3tf.utils.label_scale import LabelScale
+from sg3tf.utils.checksums import write_checksums
+from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder
+from sg3tf.utils.label_scale import LabelScale, labels_of_width
 from sg3tf.utils.saved_models import METADATA_FILE
 
-__all__ = ["export_saved_model", "with_precision"]
+__all__ = ["export_saved_model", "model_metadata", "with_precision"]
 
 
 def export_saved_model(
@@ -76,12 +77,8 @@ def export_saved_model(
     if max_batch is not None and max_batch < 1:
         raise ValueError(f"max_batch={max_batch}: give at least 1, or leave it out for no limit")
     generator = with_precision(generator, precision)
-    classes = tuple((metadata or {}).get("classes", ()))
-    if len(classes) != generator.config.label_dim:
-        classes = ()
-    scale = LabelScale.from_json((metadata or {}).get("label_scale"))
-    if scale and len(scale.mean) != generator.config.label_dim:
-        scale = None
+    given_scale = LabelScale.from_json((metadata or {}).get("label_scale"))
+    classes, scale = labels_of_width(generator.config.label_dim, (metadata or {}).get("classes", ()), given_scale)
     served = ServedGenerator(generator, max_batch, xla, classes, scale)
     signatures = served.signatures()
     check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))

@@ -44,8 +44,8 @@ class Decoded(NamedTuple):
     """Result of `decode`.
 
     Attributes:
-      image: image in mode L, RGB or RGBA.
-      notes: possibly unexpected conversions; constants of this module.
+        image: image in mode L, RGB or RGBA.
+        notes: possibly unexpected conversions; constants of this module.
     """
 
     image: Image.Image
@@ -67,9 +67,9 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """Open an image file in any format that Pillow reads, and HEIC if pillow-heif is installed.
 
     Raises:
-      ValueError: the file is not an image, or the package for its format is missing.
-      OSError: the file cannot be read.
-      Image.DecompressionBombError: it has more pixels than `pixel_limit` allows.
+        ValueError: the file is not an image, or the package for its format is missing.
+        OSError: the file cannot be read.
+        Image.DecompressionBombError: it has more pixels than `pixel_limit` allows.
     """
     try:
         with warnings.catch_warnings():
@@ -124,14 +124,14 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
     transparent parts become white unless `channels` is 4. If there are several frames, the first is used.
 
     Args:
-      image: image from `open_image`: grayscale, palette, 16 bits, RGB, RGBA, CMYK, LAB, ...
-      channels: 1 (grayscale), 3 (RGB) or 4 (RGBA).
-      bits: bit depth of grayscale with more than 8 bits, whose largest value becomes white; None for 12 if all values
-        are below 4096, otherwise 16.
+        image: image from `open_image`: grayscale, palette, 16 bits, RGB, RGBA, CMYK, LAB, ...
+        channels: 1 (grayscale), 3 (RGB) or 4 (RGBA).
+        bits: bit depth of grayscale with more than 8 bits, whose largest value becomes white; None for 12 if all values
+            are below 4096, otherwise 16.
 
     Raises:
-      ValueError: the range of its pixels is unknown: floating-point numbers, 32 bits, or 12-bit colors stored in 16.
-      OSError, SyntaxError, ...: the file is damaged (from Pillow, which decodes it here).
+        ValueError: the range of its pixels is unknown: floating-point numbers, 32 bits, or 12-bit colors stored in 16.
+        OSError, SyntaxError, ...: the file is damaged (from Pillow, which decodes it here).
     """
     notes = []
     if _has_frames(image):
@@ -249,7 +249,7 @@ def read_image(path: str | os.PathLike[str], channels: int) -> Decoded:
     """Read and `decode` an image file.
 
     Raises:
-      ValueError: the file is missing, damaged, or not a convertible image; the message starts with `path`.
+        ValueError: the file is missing, damaged, or not a convertible image; the message starts with `path`.
     """
     try:
         with open_image(path) as image:

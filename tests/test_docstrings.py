@@ -65,6 +65,18 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found == Path(module.__file__).read_text().count(">>> "), "doctest overlooks an example"
 
 
+def test_sections_are_indented_by_four() -> None:
+    section = re.compile(r"^( *)(?:Args|Attributes|Examples|Raises|Returns|Yields):\n(\1 *)\S", re.M)
+    wrong = [
+        f"{path.relative_to(ROOT)}: {match[0].strip()}"
+        for package in ("sg3tf", "trainer", "serving")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for match in section.finditer(path.read_text())
+        if len(match[2]) - len(match[1]) != 4
+    ]
+    assert not wrong
+
+
 def test_every_public_class_has_an_example() -> None:
     missing = set().union(*(classes_without_example(importlib.import_module(name)) for name in REFERENCE))
     assert missing == set(WITHOUT_EXAMPLE)

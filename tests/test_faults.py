@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import sg3tf
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
@@ -27,7 +27,7 @@ from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.latents_file import Latents
 from sg3tf.images import save_png
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest
-from sg3tf.utils.files import verify_checksums, write_checksums
+from sg3tf.utils.checksums import verify_checksums, write_checksums
 from tests.helpers.bit_flips import SEED, cases, flips
 
 ROOT = Path(__file__).parents[1]

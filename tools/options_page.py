@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config import DEFAULTS, FIELDS, default_text
+from trainer.config import DEFAULTS, FIELDS
+from trainer.option_flags import default_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "training_options.md"
 #: {first field of a group: its heading}, in the order of the fields.

@@ -28,7 +28,6 @@ class Adam(PresummedOptimizer):
         learning_rate: learning rate.
         beta_2: decay of the mean squared gradient.
         epsilon: added to the denominator.
-        name: name of the optimizer.
 
     Examples:
         >>> weight = tf.Variable([1.0])
@@ -38,10 +37,8 @@ class Adam(PresummedOptimizer):
         array([0.95], dtype=float32)
     """
 
-    def __init__(
-        self, learning_rate: float, beta_2: float = BETA2, epsilon: float = EPSILON, name: str = "adam"
-    ) -> None:
-        super().__init__(learning_rate, name=name)
+    def __init__(self, learning_rate: float, beta_2: float = BETA2, epsilon: float = EPSILON) -> None:
+        super().__init__(learning_rate, name="adam")
         self.beta_2, self.epsilon = beta_2, epsilon
 
     def build(self, variables: list[Any]) -> None:

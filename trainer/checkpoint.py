@@ -16,7 +16,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, PROGRESS
-from sg3tf.utils.files import atomic_directory, write_checksums
+from sg3tf.utils.checksums import write_checksums
+from sg3tf.utils.files import atomic_directory
 from trainer.errors import TrainingError, summarize_error
 
 

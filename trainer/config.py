@@ -1,6 +1,7 @@
 """Options of a training run, each with its default, help text, limits, and whether it may change on resume.
 
-The flags of trainer.main, options.json and the page docs/training_options.md are generated from the fields of Options.
+The flags (trainer.option_flags), options.json and the page docs/training_options.md are generated from the fields of
+Options.
 """
 
 from __future__ import annotations
@@ -15,20 +16,17 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple
 
-from absl import flags
-
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_of_options, generator_preset
-from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, size_of, to_resolution
 from trainer import augment
 from trainer.errors import OptionError
 from trainer.precision import default_precision, fastest_precision
-from trainer.step_order import PAIRED
+from trainer.step_order import PAIRED, PL_INTERVAL, R1_INTERVAL
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
@@ -227,7 +225,7 @@ class Options:
         help="Learning rate of G.",
     )
     dlr: float = option(0.002, limit=POSITIVE, resumable=True, help="Learning rate of D.")
-    r1_interval: int = option(16, limit=POSITIVE, help="Steps between R1 penalties.")
+    r1_interval: int = option(R1_INTERVAL, limit=POSITIVE, help="Steps between R1 penalties.")
     style_mixing: float = option(
         None,
         limit=PROBABILITY,
@@ -243,7 +241,7 @@ class Options:
         default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_PRESETS, 2.0),
         help="Weight of path length regularization; 0 switches it off.",
     )
-    pl_interval: int = option(4, limit=POSITIVE, help="Steps between path length penalties.")
+    pl_interval: int = option(PL_INTERVAL, limit=POSITIVE, help="Steps between path length penalties.")
     posthoc_ema: bool = option(
         False, help="Save two averages of G with every snapshot; `sg3tf ema` makes averages of any length from them."
     )
@@ -650,95 +648,6 @@ def published_gamma(cfg: str, resolution: Resolution, batch: int) -> float:
     return round(GAMMA_PER_PIXEL[cfg] * size_of(resolution).pixels / max(batch, 1), 5)
 
 
-# --- Flags and documentation ------------------------------------------------------------------------------------------
-
-
-def define_flags(values: flags.FlagValues) -> None:
-    """Define a flag for every option that has one."""
-    types = typing.get_type_hints(Options)
-    for name, default in DEFAULTS.items():
-        field = FIELDS[name]
-        help_text, choices = _help(field), field.metadata["choices"]
-        kind = next(t for t in (typing.get_args(types[name]) or (types[name],)) if t is not type(None))
-        if name == "resolution":
-            shared.define_resolution(values, help_text)
-        elif typing.get_origin(types[name]) is tuple:
-            flags.DEFINE_list(name, None if default is None else list(default), help_text, flag_values=values)
-        elif choices:
-            flags.DEFINE_enum(name, default, choices, help_text, flag_values=values)
-        elif kind is bool:
-            flags.DEFINE_bool(name, default, help_text, flag_values=values)
-        elif kind is int:
-            flags.DEFINE_integer(name, default, help_text, flag_values=values)
-        elif kind is float:
-            flags.DEFINE_float(name, default, help_text, flag_values=values)
-        else:
-            flags.DEFINE_string(name, default, help_text, flag_values=values)
-
-
-def given_options(values: flags.FlagValues) -> dict[str, Any]:
-    """Options that were given as flags, by name.
-
-    Raises:
-        OptionError: a list of numbers contains something else.
-    """
-    given = {name: values[name].value for name in DEFAULTS if not values[name].using_default_value}
-    if "metrics" in given:
-        given["metrics"] = () if given["metrics"] == ["none"] else tuple(given["metrics"])
-    if "profile_steps" in given:
-        try:
-            given["profile_steps"] = tuple(int(number) for number in given["profile_steps"])
-        except ValueError:
-            text = ",".join(given["profile_steps"])
-            raise OptionError(f"--profile_steps={text}: give whole numbers, such as 20,25") from None
-    return given
-
-
-def check_given(given: Mapping[str, Any], options: Options) -> None:
-    """Refuse given options that have no effect with the --aug of `options`.
-
-    Raises:
-        OptionError: an option has no effect.
-    """
-    for name, value in given.items():
-        only_with = FIELDS[name].metadata["only_with_aug"]
-        if only_with and options.aug not in only_with:
-            raise OptionError(
-                f"--{name}={as_flag(value)}: has no effect with --aug={options.aug}; leave it out, or use "
-                f"--aug={' or '.join(only_with)}"
-            )
-
-
 def as_flag(value: Any) -> str:
     """Value of an option as written on the command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) and not isinstance(value, Size) else str(value)
-
-
-def default_text(field: dataclasses.Field[Any]) -> str:
-    """Description of a field's default."""
-    by_cfg = field.metadata["default_by_cfg"]
-    if by_cfg:
-        usual = by_cfg["stylegan3-t"]
-        others = {value: [cfg for cfg in by_cfg if by_cfg[cfg] == value] for value in by_cfg.values() if value != usual}
-        return "; ".join([f"{usual:g}", *(f"{value:g} with {', '.join(cfgs)}" for value, cfgs in others.items())])
-    if field.metadata["default_text"]:
-        return str(field.metadata["default_text"])
-    if field.default is dataclasses.MISSING:
-        return "required"
-    if isinstance(field.default, bool):
-        return str(field.default).lower()
-    if isinstance(field.default, float):
-        return f"{field.default:g}"
-    return "none" if field.default in (None, (), "") else str(field.default)
-
-
-def _help(field: dataclasses.Field[Any]) -> str:
-    """Help text of a flag, with its default if computed; absl adds other defaults."""
-    text: str = field.metadata["help"]
-    if field.metadata["resumable"]:
-        text += " May change with --resume."
-    if default_text(field) == "required":
-        text += " Required, except with --resume=PATH."
-    elif DEFAULTS[field.name] is None:
-        text += f" (default: {default_text(field)})"
-    return text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sg3tf.utils.error_text import first_line
+
 
 class OptionError(ValueError):
     """Options that contradict each other, the data or the machine; raised before anything is written."""
@@ -19,5 +21,4 @@ class StopRequestedError(Exception):
 
 def summarize_error(error: BaseException) -> str:
     """First line of an error's message, which may be long, without the node of TensorFlow's graph."""
-    text = re.sub(r"^\{\{.*?\}\}\s*", "", str(error).strip())
-    return text.splitlines()[0] if text else type(error).__name__
+    return re.sub(r"^\{\{.*?\}\}\s*", "", first_line(error)) or type(error).__name__

@@ -25,7 +25,7 @@ from trainer.augment.pipeline import Augment
 from trainer.config import EMA_NIMG_PER_BATCH
 from trainer.random_inputs import LabelArray, RandomInputs
 from trainer.step import LossFunction, summed_gradients, update_ema, zero_nonfinite
-from trainer.step_order import Phase, StepOrder, StepSettings
+from trainer.step_order import PL_INTERVAL, R1_INTERVAL, Phase, StepOrder, StepSettings
 
 
 class StyleGANTrainer(keras.Model):
@@ -77,9 +77,9 @@ class StyleGANTrainer(keras.Model):
         gamma: float,
         loss: str = "logistic",
         lecam: float = 0.0,
-        r1_interval: int = 16,
+        r1_interval: int = R1_INTERVAL,
         pl_weight: float = 0.0,
-        pl_interval: int = 4,
+        pl_interval: int = PL_INTERVAL,
         style_mixing: float = 0.0,
         blur_kimg: float = 0.0,
         augpipe: str | None = augment.PIPE,

@@ -18,7 +18,7 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.latent_ops import mix
 from sg3tf.models.seeded_normal import standard_normal
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
-from trainer.step_order import BLUR_SIGMA_PIXELS
+from trainer.step_order import BLUR_SIGMA_PIXELS, PL_INTERVAL, R1_INTERVAL
 
 PL_MEAN_STEP = 0.01
 LECAM_MEAN_STEP = 0.01
@@ -45,9 +45,9 @@ class Regularization:
     """
 
     gamma: float
-    r1_interval: int = 16
+    r1_interval: int = R1_INTERVAL
     pl_weight: float = 0.0
-    pl_interval: int = 4
+    pl_interval: int = PL_INTERVAL
     lecam: float = 0.0
     num_parts: int = 1
 

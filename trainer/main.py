@@ -11,19 +11,27 @@ import functools
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from sg3tf.utils import command_line
-from trainer import config
+from trainer import option_flags
+from trainer.config import DEFAULTS, Change, Options
 from trainer.errors import OptionError, TrainingError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from trainer.distribution import Workers
+    from trainer.run_dir import ResumePoint
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags: every option of trainer.config.Options, where to write, and what to resume."""
-    config.define_flags(values)
+    option_flags.define_flags(values)
     flags.DEFINE_string("outdir", "runs", "Folder in which to create run folders.", flag_values=values)
     flags.DEFINE_string(
         "resume",
@@ -46,22 +54,18 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 def _main(name: str, values: flags.FlagValues) -> int:
     started = time.monotonic()
     # Imported here, so that --help and errors in flags do not load TensorFlow.
-    from trainer import dry_run, run_dir
-    from trainer.distribution import Workers, make_strategy
+    from trainer import run_dir
+    from trainer.distribution import Workers
     from trainer.loop import train
     from trainer.resolve import resolve
     from trainer.run_dir import ResumePoint
     from trainer.transfer import check_init_from
 
-    given = config.given_options(values)
+    given = option_flags.given_options(values)
     if values.fp32 and given.setdefault("precision", "fp32") != "fp32":
         raise OptionError(f"--fp32 and --precision={values.precision} contradict each other; leave one of them out")
     point = None if values.resume in (None, "latest") else ResumePoint.from_path(Path(values.resume))
-    given.setdefault("strategy", point.options.strategy if point else values.strategy)
-    for option in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout"):
-        given.setdefault(option, getattr(point.options, option) if point else config.DEFAULTS[option])
-    connection = [given["communication"], given["start_timeout"], given["reduce_timeout"], given["heartbeat_timeout"]]
-    strategy = make_strategy(given["strategy"], *connection)
+    strategy = _connect(given, values.strategy, point)
     replicas, outdir, workers = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy)
 
     options, dataset, held_out = resolve(given, replicas, point)
@@ -74,29 +78,11 @@ def _main(name: str, values: flags.FlagValues) -> int:
     if workers.is_chief:
         for remark in dataset.remarks:
             print(remark)
-    if values.dry_run:
-        print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
-    if point:
-        print(f"Resuming from {point.checkpoint}", *point.notes(changes), sep="\n")
-        if point.kimg >= options.kimg:
-            print(f"The run has reached its length, --kimg={options.kimg:g}; give a larger one to train on")
-    elif values.resume:
-        print(f"--resume=latest: no run named *-{options.description} in {outdir} has a checkpoint")
+    _print_plan(values, options, replicas, point, changes)
     if values.dry_run:
         return 0
 
-    with contextlib.ExitStack() as stack:
-        run = point.run if point else outdir
-        if workers.is_chief:  # only the chief writes
-            if point:
-                stack.enter_context(point.open_for_resume(options, changes))
-            else:
-                created = run_dir.create_locked(outdir, options, dataset.classes, latest=values.resume is not None)
-                run = stack.enter_context(created)
-            print(f"Run folder: {run}")
-        if point is None:
-            number = workers.broadcast_from_chief(int(run.name[:5]) if workers.is_chief else 0)
-            run = outdir / f"{number:05d}-{options.description}"
+    with _open_run(values, options, dataset.classes, point, changes, workers) as run:
         checkpoint = point.checkpoint if point else None
         if train(options, dataset, run, held_out=held_out, strategy=strategy, resume=checkpoint, started=started):
             return 0
@@ -104,6 +90,61 @@ def _main(name: str, values: flags.FlagValues) -> int:
     print(f"Stopped. The last checkpoint is {run_dir.last_checkpoint(run)}. Continue with:")
     print(f"  {program} {shlex.quote(f'--resume={run}')}")
     return 130
+
+
+def _connect(given: dict[str, Any], strategy: str, point: ResumePoint | None) -> tf.distribute.Strategy:
+    """Create the strategy, whose options are needed before all others are resolved; add these to `given`."""
+    from trainer.distribution import make_strategy
+
+    given.setdefault("strategy", point.options.strategy if point else strategy)
+    for option in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout"):
+        given.setdefault(option, getattr(point.options, option) if point else DEFAULTS[option])
+    connection = [given["communication"], given["start_timeout"], given["reduce_timeout"], given["heartbeat_timeout"]]
+    return make_strategy(given["strategy"], *connection)
+
+
+def _print_plan(
+    values: flags.FlagValues, options: Options, replicas: int, point: ResumePoint | None, changes: list[Change]
+) -> None:
+    """Print what will be trained (--dry_run), and where a resumed run continues."""
+    from trainer import dry_run
+
+    if values.dry_run:
+        print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
+    if point:
+        print(f"Resuming from {point.checkpoint}", *point.notes(changes), sep="\n")
+        if point.kimg >= options.kimg:
+            print(f"The run has reached its length, --kimg={options.kimg:g}; give a larger one to train on")
+    elif values.resume:
+        print(f"--resume=latest: no run named *-{options.description} in {values.outdir} has a checkpoint")
+
+
+@contextlib.contextmanager
+def _open_run(
+    values: flags.FlagValues,
+    options: Options,
+    classes: Sequence[str],
+    point: ResumePoint | None,
+    changes: list[Change],
+    workers: Workers,
+) -> Iterator[Path]:
+    """Yield the run folder, which the chief alone creates or reopens, and locks until the block ends."""
+    from trainer import run_dir
+
+    with contextlib.ExitStack() as stack:
+        outdir = Path(values.outdir)
+        run = point.run if point else outdir
+        if workers.is_chief:
+            if point:
+                stack.enter_context(point.open_for_resume(options, changes))
+            else:
+                created = run_dir.create_locked(outdir, options, classes, latest=values.resume is not None)
+                run = stack.enter_context(created)
+            print(f"Run folder: {run}")
+        if point is None:
+            number = workers.broadcast_from_chief(int(run.name[:5]) if workers.is_chief else 0)
+            run = outdir / f"{number:05d}-{options.description}"
+        yield run
 
 
 if __name__ == "__main__":

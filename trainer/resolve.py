@@ -11,8 +11,9 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.models import hub
 from trainer import evaluation
-from trainer.config import DEFAULTS, Options, check_given
+from trainer.config import DEFAULTS, Options
 from trainer.errors import OptionError
+from trainer.option_flags import check_given
 from trainer.run_dir import ResumePoint
 
 

@@ -16,7 +16,8 @@ from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
 from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS
-from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote, verify_checksums
+from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote
 from sg3tf.utils.json_text import from_json
 from trainer.config import Change, Options, as_flag, read_options
 from trainer.errors import OptionError
@@ -61,7 +62,7 @@ def create_locked(outdir: Path, options: Options, classes: Sequence[str] = (), l
                     stack.enter_context(locked(run, wait=False))
             options.write(run / OPTIONS)
             if classes:
-                (run / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
+                _write_json(run / CLASSES, classes)
             _write_label_scale(run, options)
         except OSError as error:
             raise OptionError(f"--outdir={outdir}: cannot create a run folder ({error})") from error
@@ -71,7 +72,12 @@ def create_locked(outdir: Path, options: Options, classes: Sequence[str] = (), l
 def _write_label_scale(run: Path, options: Options) -> None:
     """Write label_scale.json if the run trains with labels that its data set standardizes."""
     if options.cond and (scale := label_scale(Path(options.data))):
-        (run / LABEL_SCALE).write_text(json.dumps(scale.to_json(), indent=2) + "\n", encoding="utf-8")
+        _write_json(run / LABEL_SCALE, scale.to_json())
+
+
+def _write_json(file: Path, value: Any) -> None:
+    with atomic_write(file) as out:
+        out.write(f"{json.dumps(value, indent=2)}\n".encode())
 
 
 def _next_folder(outdir: Path, options: Options) -> Path:

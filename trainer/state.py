@@ -12,7 +12,8 @@ import tensorflow as tf
 from sg3tf import Discriminator, build_generator
 from sg3tf.models import power_ema
 from sg3tf.models.run_folder import PROGRESS
-from sg3tf.utils.files import literal_folder, verify_checksums
+from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.files import literal_folder
 from trainer.adam import Adam, lazy_adam
 from trainer.augment.controller import Controller
 from trainer.augment.pipeline import Augment

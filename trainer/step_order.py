@@ -24,6 +24,8 @@ from trainer.inputs import (
 )
 from trainer.random_inputs import RandomInputs
 
+R1_INTERVAL = 16  # default steps between R1 phases
+PL_INTERVAL = 4  # default steps between path length phases
 #: {loss: True if it compares generated images with real ones, so all of its phases need both}
 PAIRED = {"logistic": False, "relativistic": True}
 BLUR_SIGMA_PIXELS = 10.0  # initial blur of the discriminator's images, config R
@@ -48,21 +50,16 @@ class StepSettings:
         blur_fade_nimg: images over which the blur fades; None without blur.
         ema_half_life_nimg: half-life of the average of G.
         from_scratch: True if the average ramps up.
-
-    Examples:
-        >>> settings = StepSettings(batch=8, gamma=1.0, aug="ada", ema_half_life_nimg=2500.0)
-        >>> settings.r1_interval, settings.blur_fade_nimg
-        (16, None)
     """
 
     batch: int
-    loss: str = "logistic"
+    loss: str
     gamma: float
-    r1_interval: int = 16
-    pl_weight: float = 0.0
-    pl_interval: int = 4
+    r1_interval: int
+    pl_weight: float
+    pl_interval: int
     aug: str
-    blur_fade_nimg: float | None = None
+    blur_fade_nimg: float | None
     ema_half_life_nimg: float
     from_scratch: bool = True
 
@@ -108,7 +105,18 @@ class StepOrder:
         ...         super().__init__(*arguments)
         ...         self._phases = {name: lambda inputs, name=name: print(name) or {} for name in ("G", "D", "R1")}
         ...         self._update_ema = lambda decay: print(decay)
-        >>> settings = StepSettings(batch=8, gamma=1.0, aug="noaug", ema_half_life_nimg=8.0, from_scratch=False)
+        >>> settings = StepSettings(
+        ...     batch=8,
+        ...     loss="logistic",
+        ...     gamma=1.0,
+        ...     r1_interval=16,
+        ...     pl_weight=0.0,
+        ...     pl_interval=4,
+        ...     aug="noaug",
+        ...     blur_fade_nimg=None,
+        ...     ema_half_life_nimg=8.0,
+        ...     from_scratch=False,
+        ... )
         >>> random_inputs = RandomInputs(LabelArray(np.zeros([64, 0], np.float32)), batch=8, z_dim=512, seed=0)
         >>> order = Names(SimpleNamespace(cur_nimg=0, step=0, augment=None), settings, random_inputs)
         >>> order.run((np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 0], np.float32)))
@@ -163,7 +171,7 @@ class StepOrder:
 
     # --- Inputs of the phases -----------------------------------------------------------------------------------------
 
-    def _fake_inputs(self, latents: str, augmentation: str, label: Any = None) -> FakeInputs:
+    def _fake_inputs(self, latents: str, augmentation: str, label: Any) -> FakeInputs:
         drawn = self._worker_slice(self.random_inputs.latents(latents, self.state.cur_nimg))
         if label is not None:
             drawn = dataclasses.replace(drawn, label=label)

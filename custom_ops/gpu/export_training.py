@@ -33,7 +33,7 @@ from custom_ops.gpu.training_folder import Description, Progress, Signature
 from sg3tf.ops.backend import BACKENDS
 from sg3tf.utils import command_line
 from sg3tf.utils.resolution import image_shape
-from trainer import config, loop
+from trainer import loop, option_flags
 from trainer.config import Options
 from trainer.errors import OptionError
 from trainer.inputs import Latents, named_arrays
@@ -216,7 +216,7 @@ def export_run(folder: Path, options: Options, state: TrainState, dataset: Any, 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags: all options of trainer.config.Options, and those of the export."""
-    config.define_flags(values)
+    option_flags.define_flags(values)
     flags.DEFINE_string("out", None, "Folder to write.", required=True, flag_values=values)
     flags.DEFINE_enum("backend", "native", BACKENDS, "Backend of the operations on the GPU.", flag_values=values)
     flags.DEFINE_string("resume", None, "Run folder or checkpoint to continue from.", flag_values=values)
@@ -224,7 +224,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def _main(values: flags.FlagValues) -> int:
     point = ResumePoint.from_path(Path(values.resume)) if values.resume else None
-    options, dataset, held_out = resolve(config.given_options(values), 1, point)
+    options, dataset, held_out = resolve(option_flags.given_options(values), 1, point)
     if options.posthoc_ema:
         raise OptionError("--posthoc_ema: its averages are not exported; leave it out")
     if options.aug == "apa":

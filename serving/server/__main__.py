@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from absl import flags
@@ -115,14 +112,12 @@ def serve(name: str, options: flags.FlagValues) -> int:
     """
     # Imported here, so that --help does not load TensorFlow, and a missing extra is a one-line error.
     from serving.server import address
-    from serving.server.server import Server
+    from serving.server.server import Server, exit_undrained, stop_on_signals
 
     # TensorFlow warns that the model has no gradients, which is deliberate.
     absl_logging.set_verbosity(absl_logging.ERROR)
     _log_to_stderr(name)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     checked = server_options(options)
     server = Server(checked)
     if not checked.key and not is_loopback(options.host):
@@ -135,8 +130,7 @@ def serve(name: str, options: flags.FlagValues) -> int:
     print(f"ready: {model} version {version}, gRPC {grpc}, REST {rest}", flush=True)
     stop.wait()
     if not server.drain():
-        print("stopped before all requests were answered", file=sys.stderr, flush=True)
-        os._exit(1)  # a normal exit would wait for their threads
+        exit_undrained()
     return 0
 
 
@@ -158,7 +152,6 @@ def server_options(options: flags.FlagValues) -> ServerOptions:
         ValueError: values contradict each other.
     """
     from serving.server.batching import BatchingParameters, read_parameters
-    from serving.server.model_manager import check_name, parse_policy, policy_from_config, read_model_config
     from serving.server.security import ApiKey, Certificate
     from serving.server.server import ServerOptions
 
@@ -180,19 +173,8 @@ def server_options(options: flags.FlagValues) -> ServerOptions:
     certificate = None
     if options.ssl_cert_file:
         certificate = Certificate(Path(options.ssl_cert_file), Path(options.ssl_key_file))
-    if options.model_config_file:
-        config = read_model_config(Path(options.model_config_file))
-        name, base = config.name, config.base_path
-        policy, labels = policy_from_config(config.model_version_policy), dict(config.version_labels)
-    else:
-        name, base = options.model_name, options.model_base_path
-        check_name(name, "--model_name")
-        policy, labels = parse_policy(options.model_version_policy), {}
     return ServerOptions(
-        name=name,
-        base=local_path(base),
-        policy=policy,
-        labels=labels,
+        **_model_options(options),
         poll_seconds=options.file_system_poll_wait_seconds,
         host=options.host,
         port=options.port,
@@ -207,6 +189,28 @@ def server_options(options: flags.FlagValues) -> ServerOptions:
         key=ApiKey(Path(options.api_key_file)) if options.api_key_file else None,
         certificate=certificate,
     )
+
+
+def _model_options(options: flags.FlagValues) -> dict[str, Any]:
+    """Return name, base, policy and labels of the model, from --model_config_file or the flags in its place."""
+    from serving.server.model_config import check_name, read_model_config
+    from serving.server.version_policy import parse_policy, policy_from_config
+
+    if options.model_config_file:
+        config = read_model_config(Path(options.model_config_file))
+        return {
+            "name": config.name,
+            "base": local_path(config.base_path),
+            "policy": policy_from_config(config.model_version_policy),
+            "labels": dict(config.version_labels),
+        }
+    check_name(options.model_name, "--model_name")
+    return {
+        "name": options.model_name,
+        "base": local_path(options.model_base_path),
+        "policy": parse_policy(options.model_version_policy),
+        "labels": {},
+    }
 
 
 if __name__ == "__main__":

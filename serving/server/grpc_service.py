@@ -34,10 +34,12 @@ from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid
 from serving.server.messages import ParsingInterceptor
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
-from serving.server.model_manager import ModelManager, Version, VersionStatus, model_config, policy_from_config
+from serving.server.model_config import model_config
+from serving.server.model_manager import ModelManager, Version, VersionStatus
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
 from serving.server.tensors import to_array, to_proto
+from serving.server.version_policy import policy_from_config
 
 _logger = logging.getLogger(__name__)
 # Threads for everything but predictions, and for rejecting predictions while the server is full.
@@ -54,15 +56,13 @@ def make_grpc_server(
 ) -> grpc.Server:
     """Create a gRPC server with the three services, neither bound to a port nor started.
 
-        Args:
-            predictor: answers the predictions.
-            health: health service for load balancers.
-                    max_bytes: the largest request.
-    max_in_flight: maximum number of predictions running or waiting; each has a thread.
-            max_bytes: size of the largest accepted request.
-            max_bytes: the largest request.
-            as_tensor_content: form of the answers, see `outputs.to_proto`.
-            key: key that requests must send; None for no check.
+    Args:
+        predictor: answers the predictions.
+        health: health service for load balancers.
+        max_in_flight: maximum number of predictions running or waiting; each has a thread.
+        max_bytes: size of the largest accepted request.
+        as_tensor_content: form of the answers, see `tensors.to_proto`.
+        key: key that requests must send; None for no check.
     """
     # Answers are unlimited, as in TensorFlow Serving: gRPC's default of 4 MiB is less than a batch at 1024 pixels.
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]

@@ -1,4 +1,4 @@
-"""Versions of the served model: version folders, the version policy, loading and unloading."""
+"""Versions of the served model: version folders, loading and unloading."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 import grpc
-from google.protobuf import text_format
-from tensorflow_serving.config import file_system_storage_path_source_pb2 as source_pb2
-from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server.errors import RequestError, invalid, not_found
 from serving.server.model import ServedModel
+from serving.server.version_policy import VersionPolicy
 
 #: Number or label of a version; None for the newest.
 Version: TypeAlias = int | str | None
@@ -28,95 +26,6 @@ _MAX_RETRIES = 5
 _RETRY_SECONDS = 60.0
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionPolicy:
-    """The newest `latest` versions, or the `specific` ones, or all if neither is given.
-
-    Examples:
-        >>> VersionPolicy(latest=1).choose([1, 2, 10])
-        [10]
-    """
-
-    latest: int = 0
-    specific: frozenset[int] = frozenset()
-
-    def choose(self, present: Iterable[int]) -> list[int]:
-        """Return the versions to serve among those present, oldest first."""
-        numbers = sorted(present)
-        if self.specific:
-            return [number for number in numbers if number in self.specific]
-        return numbers[-self.latest :]
-
-
-def check_name(name: str, what: str) -> None:
-    """Raise if a model's name cannot be part of a REST address; `what` is the flag or field.
-
-    Raises:
-        ValueError: the name is empty or contains a slash or a colon.
-    """
-    if not name or "/" in name or ":" in name:
-        raise ValueError(f"{what}={name}: give a name without / and :, as it is part of addresses")
-
-
-def parse_policy(text: str) -> VersionPolicy:
-    """Parse `latest`, `all` or `specific:1,3`.
-
-    Raises:
-        ValueError: the form is wrong.
-    """
-    if text == "latest":
-        return VersionPolicy(latest=1)
-    if text == "all":
-        return VersionPolicy()
-    kind, _, numbers = text.partition(":")
-    versions = numbers.split(",")
-    if kind != "specific" or not all(version.isdecimal() for version in versions):
-        raise ValueError(f"--model_version_policy={text}; it must be latest, all or specific:1,3")
-    return VersionPolicy(specific=frozenset(map(int, versions)))
-
-
-def policy_from_config(config: source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy) -> VersionPolicy:
-    """Return the policy of a TensorFlow Serving configuration; by default the newest version."""
-    if config.HasField("all"):
-        return VersionPolicy()
-    if config.HasField("specific"):
-        return VersionPolicy(specific=frozenset(config.specific.versions))
-    return VersionPolicy(latest=max(config.latest.num_versions, 1))
-
-
-def read_model_config(file: Path) -> model_server_config_pb2.ModelConfig:
-    """Read the one model of a file of TensorFlow Serving's ModelServerConfig in protobuf text form.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the form is wrong, or there is not exactly one TensorFlow model.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-        config = model_config(text_format.Parse(text, model_server_config_pb2.ModelServerConfig()))
-    except (text_format.ParseError, UnicodeDecodeError, RequestError) as error:
-        raise ValueError(f"--model_config_file={file}: {error}") from error
-    if not config.name or not config.base_path or config.model_platform not in ("", "tensorflow"):
-        raise ValueError(f'--model_config_file={file}: give name, base_path and model_platform: "tensorflow"')
-    check_name(config.name, f"--model_config_file={file}: name")
-    return config
-
-
-def model_config(config: model_server_config_pb2.ModelServerConfig) -> model_server_config_pb2.ModelConfig:
-    """Return the only model of a configuration.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT, if there is none or more than one.
-    """
-    configs = config.model_config_list.config
-    if len(configs) != 1:
-        raise invalid(f"model_config_list has {[each.name for each in configs]}; this server serves one model")
-    policy = configs[0].model_version_policy
-    if policy.HasField("specific") and not policy.specific.versions:
-        raise invalid("model_version_policy: specific has no versions; list some, or give all {} or latest {}")
-    return configs[0]
 
 
 def version_folders(base: Path) -> dict[int, Path]:

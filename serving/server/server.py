@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import HealthServicer
@@ -17,10 +21,11 @@ from serving.server.batching import BatchingParameters
 from serving.server.grpc_service import make_grpc_server
 from serving.server.metrics import Metrics
 from serving.server.model import ServedModel, warm_up
-from serving.server.model_manager import ModelManager, VersionPolicy, Watcher
+from serving.server.model_manager import ModelManager, Watcher
 from serving.server.predictor import Predictor
 from serving.server.rest import RestServer
 from serving.server.security import ApiKey, Certificate
+from serving.server.version_policy import VersionPolicy
 from sg3tf.utils.startup_notices import filtered_stderr
 
 _DRAIN_SECONDS = 30
@@ -129,6 +134,20 @@ class Server:
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
             self._health.set(service, status)
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and Ctrl-C set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def exit_undrained() -> NoReturn:
+    """End the process, with status 1, after `Server.drain` has returned False."""
+    print("stopped before all requests were answered", file=sys.stderr, flush=True)
+    os._exit(1)  # a normal exit would wait for their threads
 
 
 def _load(folder: Path, options: ServerOptions) -> ServedModel:

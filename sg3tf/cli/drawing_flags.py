@@ -35,7 +35,7 @@ _CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
 # --- Definitions -----------------------------------------------------------------------------------------------------
 
 
-def define_network(options: flags.FlagValues) -> None:
+def define_drawing_network(options: flags.FlagValues) -> None:
     """Define --network, --batch, and the flags for a connection to a server."""
     shared.define_network(
         options,
@@ -62,17 +62,70 @@ def define_network(options: flags.FlagValues) -> None:
     )
 
 
+def define_seeds(options: flags.FlagValues, default: str, help: str = "Seeds and ranges of seeds: 0-63,85.") -> None:
+    """Define --seeds."""
+    flags.DEFINE_string("seeds", default, help, flag_values=options)
+
+
+def define_truncation(options: flags.FlagValues) -> None:
+    """Define --trunc, --trunc_cutoff and --trunc_center."""
+    flags.DEFINE_list(
+        "trunc",
+        None,
+        "Truncation psi: 1 for none, 0 for the average image; several values make a sweep.",
+        flag_values=options,
+    )
+    flags.DEFINE_integer(
+        "trunc_cutoff",
+        None,
+        "Truncate only the first this many style vectors; default: all.",
+        lower_bound=0,
+        flag_values=options,
+    )
+    flags.DEFINE_enum(
+        "trunc_center",
+        "all",
+        ("all", "class"),
+        "Center of truncation: the average of all classes, or that of the class.",
+        flag_values=options,
+    )
+
+
+def define_class(options: flags.FlagValues) -> None:
+    """Define --class."""
+    flags.DEFINE_string(
+        "class", None,
+        "Class name, class number, or the whole label vector: cat, 3 or 0.5,0.5,0; for networks with labels. "
+        "If the data set standardized its labels, give the original numbers.",
+        flag_values=options,
+    )  # fmt: skip
+
+
+def define_transform(options: flags.FlagValues) -> None:
+    """Define --rotate and --translate."""
+    flags.DEFINE_list(
+        "rotate", None, "Clockwise rotation in degrees; a video takes several, spread evenly: 0,360.",
+        flag_values=options,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "translate",
+        None,
+        "Translation after the rotation, in image widths right and down: X,Y; a video takes several: 0,0:0.1,0.",
+        flag_values=options,
+    )
+
+
 def define_latents(options: flags.FlagValues, seeds: str) -> None:
     """Define the flags for images: network, seeds or latents, truncation, class, transform, --save_latents.
 
     Args:
         seeds: default of --seeds.
     """
-    define_network(options)
-    shared.define_truncation(options)
-    shared.define_class(options)
-    shared.define_transform(options)
-    shared.define_seeds(options, seeds)
+    define_drawing_network(options)
+    define_truncation(options)
+    define_class(options)
+    define_transform(options)
+    define_seeds(options, seeds)
     flags.DEFINE_string(
         "latents",
         None,

@@ -52,7 +52,8 @@ def main(options: Any) -> None:
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
     out = Path(options.out)
-    write_label_files(out, class_names(run), label_scale(run))  # else --class=30 could be 30 standard deviations
+    # Else --class=30 could be 30 standard deviations.
+    write_label_files(out.parent, class_names(run), label_scale(run), prefix=f"{out.stem}-")
     with atomic_path(out) as path:
         G.save(path)
     print(

@@ -172,7 +172,7 @@ def _shared_entries(
         "labels": evaluation.labels and evaluation.labels.origin,
         "network": options.network,
         "weights": weights,
-        "kimg": training_provenance(network)["training_kimg"],
+        "kimg": training_provenance(network).training_kimg,
         "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {
             name: {"digest": detector.digest, "resize": detector.resize}

@@ -23,15 +23,15 @@ from sg3tf.utils.json_text import to_json
 from sg3tf.version import __version__
 
 if TYPE_CHECKING:
-    from sg3tf.editing.perceptual import Distance
     from sg3tf.generate.network import Network
+    from sg3tf.metrics.detectors.lpips import Distance
     from sg3tf.models.generators import Generator
 
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    drawing_flags.define_network(options)
-    shared.define_class(options)
+    drawing_flags.define_drawing_network(options)
+    drawing_flags.define_class(options)
     shared.define_outdir(options, "Folder for latents.npz and images.")
     shared.define_seed(options, "Seed of the noise, and of the latents for the statistics of w.")
     shared.define_detector_dir(options, "Folder with the files of LPIPS; see docs/detectors.md.")
@@ -80,7 +80,7 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help does not load TensorFlow.
-    from sg3tf.editing.projector import read_picture
+    from sg3tf.editing.picture import read_picture
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
 
     _check_output_files(options)
@@ -125,14 +125,14 @@ def main(options: Any) -> None:
 
 def _distance(network: Network, options: Any) -> Distance:
     """Return the distance that the flags specify; if they specify none, a line on stderr names the default."""
-    from sg3tf.editing.perceptual import make_distance, pixels
+    from sg3tf.editing.perceptual import pixels, pixels_and_features, pixels_and_perceptual
     from sg3tf.models.discriminator_loading import find_discriminator, load_discriminator
 
     if options.detector_dir is not None and options.discriminator:
         given = f"detector_dir={options.detector_dir}, discriminator={options.discriminator}"
         raise ValueError(f"{given}: give one of them")
     if options.detector_dir is not None:
-        return make_distance(options.detector_dir)
+        return pixels_and_perceptual(options.detector_dir)
     if options.discriminator == "":
         return pixels
     config = network.generator.config  # raises if the network has no gradients
@@ -153,7 +153,7 @@ def _distance(network: Network, options: Any) -> Distance:
         raise ValueError(f"discriminator={file}: its images are of another size or number of channels; {remedy}")
     if not options.discriminator:
         print(f"distance: pixels, and features of the discriminator {file}", file=sys.stderr)
-    return make_distance(discriminator=D)
+    return pixels_and_features(D)
 
 
 def _save_tuned(path: Path, G: Generator, network: Network) -> None:
@@ -161,7 +161,7 @@ def _save_tuned(path: Path, G: Generator, network: Network) -> None:
     from sg3tf.models.loading import write_label_files
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_label_files(path, network.classes, network.label_scale)
+    write_label_files(path.parent, network.classes, network.label_scale, prefix=f"{path.stem}-")
     with atomic_path(path) as temporary:
         G.save(temporary)
 

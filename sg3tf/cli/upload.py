@@ -25,6 +25,7 @@ from sg3tf.models import hub
 from sg3tf.utils import extras
 from sg3tf.utils import flags as shared
 from sg3tf.utils.class_names import is_number
+from sg3tf.utils.error_text import first_line
 from sg3tf.utils.files import atomic_directory, scratch_folder
 
 _SAMPLES = 16
@@ -73,7 +74,7 @@ def main(options: flags.FlagValues) -> None:
 def write_repository(folder: Path, options: Any) -> None:
     """Write the files of a repository into `folder`; `options` are those of the command."""
     from sg3tf.images import grid, save_png
-    from sg3tf.models.loading import CLASSES, LABEL_SCALE, discriminator_beside, load, resolve_network
+    from sg3tf.models.loading import discriminator_beside, load, resolve_network, write_label_files
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, training_metrics, training_provenance
 
@@ -85,12 +86,10 @@ def write_repository(folder: Path, options: Any) -> None:
     G.save(folder / hub.GENERATOR)
     if D:
         D.save(discriminator_beside(folder / hub.GENERATOR))
-    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
-    if provenance["classes"]:
-        (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")
-    if scale := provenance.get("label_scale"):
-        (folder / LABEL_SCALE).write_text(json.dumps(scale) + "\n", encoding="utf-8")
-    save_png(folder / "samples.png", grid(np.stack(list(_samples(G, provenance["classes"], bool(scale))))))
+    (folder / PROVENANCE).write_text(json.dumps(provenance.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_label_files(folder, provenance.classes, provenance.label_scale)
+    samples = _samples(G, provenance.classes, is_standardized=provenance.label_scale is not None)
+    save_png(folder / "samples.png", grid(np.stack(list(samples))))
     card = model_card(
         G,
         options.repo,
@@ -111,9 +110,7 @@ def _discriminator(network: str) -> Any:
         raise FileNotFoundError(f"--discriminator: {error}, or leave the flag out") from error
 
 
-def _samples(
-    G: Any, classes: Sequence[str], is_standardized: bool = False
-) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+def _samples(G: Any, classes: Sequence[str], is_standardized: bool) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Yield images of seeds 0, 1, ..., with the labels named on the card."""
     from sg3tf.images import to_uint8
     from sg3tf.latents import z_from_seeds
@@ -142,5 +139,5 @@ def _upload(client: Any, folder: Path, options: Any) -> str:
             delete_patterns=[discriminator_beside(Path(hub.GENERATOR)).name, CLASSES, LABEL_SCALE],
         )
     except Exception as error:  # the hub and its HTTP client raise several types
-        raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
+        raise OSError(f"{address}: cannot be uploaded ({first_line(error)})") from error
     return f"{address}@{commit.oid}"

@@ -23,7 +23,8 @@ from sg3tf.latents import labels_in_turn, z_from_seeds
 from sg3tf.models import hub
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_directory, digest_file
+from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.files import atomic_directory
 from sg3tf.version import __version__
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ _FIELDS = {
     "conv_clamp": "conv_clamp",
 }
 _FIXED = {"resample_kernel": [1, 3, 3, 1], "nonlinearity": "lrelu", "fmap_decay": 1.0, "fmap_min": 1}
-_RESIDUAL = ("resnet", "orig")  # architectures of discriminators
+_ARCHITECTURES = ("resnet", "orig")  # of discriminators, residual and plain
 _UNUSED_VARIABLES = {"lod"}  # left over from progressive growing
 _UNUSED_OPTIONS = {"num_fp16_res", "fused_modconv", "dtype", "structure"}
 _GENERATOR = Options(
@@ -140,10 +140,10 @@ def to_network(data: Any, name: str) -> OfficialNetwork:
         return OfficialNetwork("TensorFlow 1", function, options, config, weights.drop_unused(_variables(stored)))
     given.setdefault("conv_clamp", None)
     if is_discriminator:
-        if given.get("architecture", "resnet") not in _RESIDUAL:
+        if given.get("architecture", "resnet") not in _ARCHITECTURES:
             raise UnsupportedNetworkError(
-                f"architecture={given['architecture']!r:.50}: only {', '.join(map(repr, _RESIDUAL))} are read from "
-                "TensorFlow 1"
+                f"architecture={given['architecture']!r:.50}: only {', '.join(map(repr, _ARCHITECTURES))} are read "
+                "from TensorFlow 1"
             )
         config = to_config(DiscriminatorConfig, given, _DISCRIMINATOR)
         names = _discriminator_names(config)

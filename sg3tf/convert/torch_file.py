@@ -111,7 +111,7 @@ def storage_in(blob: bytes) -> Array:
         array = read_stream(io.BytesIO(blob))
     else:
         storages = _StoragesInPlace(blob)
-        array = _read_legacy(io.BytesIO(blob), storages, _DTYPES, safe_pickle.ignore_attributes)
+        array = _read_legacy(io.BytesIO(blob), storages, _DTYPES, safe_pickle.ignore_attributes, skip_foreign=False)
         if len(storages.arrays) == 1 and isinstance(array, np.ndarray):
             (array,) = storages.arrays.values()
     if not isinstance(array, np.ndarray) or array.ndim != 1:
@@ -172,7 +172,7 @@ class _StoragesInPlace(_Storages):
 
 
 def _read_zip(
-    file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState, skip_foreign: bool = False
+    file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState, skip_foreign: bool
 ) -> Any:
     try:
         with zipfile.ZipFile(file) as archive:
@@ -218,7 +218,7 @@ def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str, size: int) -> zip
 
 
 def _read_legacy(
-    file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState, skip_foreign: bool = False
+    file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState, skip_foreign: bool
 ) -> Any:
     try:
         magic = safe_pickle.load(file, {}, storages.reserve)

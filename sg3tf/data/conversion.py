@@ -46,26 +46,26 @@ class BuildConfig:
     """Properties of the data set to build.
 
     Attributes:
-      resolution: side of square images, a power of two from 4; or their (width, height).
-      crop: "center" keeps the largest centered area with the shape of `resolution`; "wide" keeps the one with the shape
-        of `aspect`, with black bars around it; "pad" keeps the whole image, with bars that are black, or transparent
-        with 4 channels; "none" requires images with the shape of `resolution`.
-      channels: 1, 3 or 4.
-      resize: resampling filter, "lanczos" or "box".
-      aspect: (width, height) of the area kept by crop "wide".
-      format: "shards" for sharded records of image files, "ffhq" for NVIDIA's multi-resolution records.
-      shards: number of files, for format "shards".
-      encoding: image encoding, for format "shards"; digests are those of the decoded pixels.
-      bits: bit depth of grayscale images with more than 8 bits; None for 12 if values are below 4096, otherwise 16.
-      max_megapixels: skip larger images, before decoding them.
-      labels: store the labels of the source.
-      missing_labels: keep images without a label; their label is all zeros.
-      standardize: treat labels as numbers, and store them with mean 0 and standard deviation 1.
+        resolution: side of square images, a power of two from 4; or their (width, height).
+        crop: "center" keeps the largest centered area with the shape of `resolution`; "wide" keeps the one with the
+            shape of `aspect`, with black bars around it; "pad" keeps the whole image, with bars that are black, or
+            transparent with 4 channels; "none" requires images with the shape of `resolution`.
+        channels: 1, 3 or 4.
+        resize: resampling filter, "lanczos" or "box".
+        aspect: (width, height) of the area kept by crop "wide".
+        format: "shards" for sharded records of image files, "ffhq" for NVIDIA's multi-resolution records.
+        shards: number of files, for format "shards".
+        encoding: image encoding, for format "shards"; digests are those of the decoded pixels.
+        bits: bit depth of grayscale images with more than 8 bits; None for 12 if values are below 4096, otherwise 16.
+        max_megapixels: skip larger images, before decoding them.
+        labels: store the labels of the source.
+        missing_labels: keep images without a label; their label is all zeros.
+        standardize: treat labels as numbers, and store them with mean 0 and standard deviation 1.
 
     Examples:
-      >>> config = BuildConfig(resolution=256, crop="wide", aspect=(16, 9))
-      >>> config.channels, config.format
-      (3, 'shards')
+        >>> config = BuildConfig(resolution=256, crop="wide", aspect=(16, 9))
+        >>> config.channels, config.format
+        (3, 'shards')
     """
 
     resolution: Resolution
@@ -133,11 +133,11 @@ def resolution_of_aspect(longer: Resolution, aspect: tuple[int, int]) -> Resolut
     """Return the resolution with the given longer side whose shape is closest to `aspect` (width, height).
 
     Raises:
-      DataError: no supported size is close enough, or `longer` already has both sides.
+        DataError: no supported size is close enough, or `longer` already has both sides.
 
     Examples:
-      >>> str(resolution_of_aspect(512, (16, 9))), str(resolution_of_aspect(64, (2, 3)))
-      ('512x288', '44x64')
+        >>> str(resolution_of_aspect(512, (16, 9))), str(resolution_of_aspect(64, (2, 3)))
+        ('512x288', '44x64')
     """
     if not isinstance(longer, int):
         raise DataError(f"--resolution={longer} has an aspect ratio of its own; give its longer side, or no --aspect")
@@ -159,16 +159,16 @@ def crop_and_resize(image: Image.Image, config: BuildConfig) -> tuple[np.ndarray
     """Orient, convert to sRGB, crop and resize an image.
 
     Args:
-      image: image of any size and mode.
-      config: properties of the data set; with 1 or 3 channels, transparent parts become white.
+        image: image of any size and mode.
+        config: properties of the data set; with 1 or 3 channels, transparent parts become white.
 
     Returns:
-      uint8 [H, W, channels], and notes: ENLARGED and those of `sg3tf.image_files.decode`.
+        uint8 [H, W, channels], and notes: ENLARGED and those of `sg3tf.image_files.decode`.
 
     Raises:
-      DataError: the image has the wrong shape and the crop is "none".
-      ValueError: its pixels cannot be read as colors.
-      OSError, SyntaxError, ...: the file is damaged (from Pillow).
+        DataError: the image has the wrong shape and the crop is "none".
+        ValueError: its pixels cannot be read as colors.
+        OSError, SyntaxError, ...: the file is damaged (from Pillow).
     """
     image, notes = decode(image, config.channels, config.bits)
     size = config.size
@@ -198,17 +198,17 @@ class Converted:
     """One converted image.
 
     Attributes:
-      name, label: as listed by the source.
-      payloads: its records; empty if the image cannot be used.
-      digest: digest of its pixels and label, 32 bytes.
-      error: why it cannot be used; empty if it can.
-      notes: as returned by `crop_and_resize`.
+        name, label: as listed by the source.
+        payloads: its records; empty if the image cannot be used.
+        digest: digest of its pixels and label, 32 bytes.
+        error: why it cannot be used; empty if it can.
+        notes: as returned by `crop_and_resize`.
 
     Examples:
-      >>> photo = Image.new("RGB", (90, 60), "red")
-      >>> converted = convert(BuildConfig(resolution=8), lambda name: photo, LabelSpec("none", 0), ("red.png", None))
-      >>> converted.name, len(converted.payloads), converted.error
-      ('red.png', 1, '')
+        >>> photo = Image.new("RGB", (90, 60), "red")
+        >>> converted = convert(BuildConfig(resolution=8), lambda name: photo, LabelSpec("none", 0), ("red.png", None))
+        >>> converted.name, len(converted.payloads), converted.error
+        ('red.png', 1, '')
     """
 
     name: str

@@ -30,37 +30,37 @@ class Dataset:
     """Images and labels at one resolution, as opened by `open_dataset`. Indexing is thread-safe.
 
     Attributes:
-      name: name of the data set, usable as a file name.
-      path: its folder or file.
-      resolution, channels: size of every image; resolution is the side of a square, or a Size (width, height).
-      label_dim: width of a label; 0 if labels are not used.
-      classes: the label_dim class names; () if unknown or not used.
-      num_images: number of images.
-      digest: identifies everything stored at `path` ("sha256:..."), even for a subset.
-      cache_digest: key for caches: `digest` and, for a folder of images, the files' modification times.
-      remarks: lines about the content of `path`, for the log.
+        name: name of the data set, usable as a file name.
+        path: its folder or file.
+        resolution, channels: size of every image; resolution is the side of a square, or a Size (width, height).
+        label_dim: width of a label; 0 if labels are not used.
+        classes: the label_dim class names; () if unknown or not used.
+        num_images: number of images.
+        digest: identifies everything stored at `path` ("sha256:..."), even for a subset.
+        cache_digest: key for caches: `digest` and, for a folder of images, the files' modification times.
+        remarks: lines about the content of `path`, for the log.
 
     Examples:
-      >>> import tempfile
-      >>> from pathlib import Path
-      >>> import numpy as np
-      >>> from sg3tf.data.build.command import build
-      >>> from sg3tf.data.conversion import BuildConfig
-      >>> from sg3tf.data.dataset import open_dataset
-      >>> from sg3tf.images import save_png
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> for i in range(10):
-      ...     save_png(folder / "images" / f"{i}.png", np.full([8, 8, 3], 25 * i, np.uint8))
-      >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
-      >>> dataset = open_dataset(folder / "dataset")
-      >>> image, label = dataset[3]
-      >>> image.shape, int(image[0, 0, 0]), label.shape
-      ((8, 8, 3), 75, (0,))
-      >>> for images, labels in dataset.to_tf_data(batch_size=4, mirror=True):
-      ...     print(images.dtype.name, images.shape)
-      uint8 (4, 8, 8, 3)
-      uint8 (4, 8, 8, 3)
-      uint8 (2, 8, 8, 3)
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from sg3tf.data.build.builder import build
+        >>> from sg3tf.data.conversion import BuildConfig
+        >>> from sg3tf.data.dataset import open_dataset
+        >>> from sg3tf.images import save_png
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for i in range(10):
+        ...     save_png(folder / "images" / f"{i}.png", np.full([8, 8, 3], 25 * i, np.uint8))
+        >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
+        >>> dataset = open_dataset(folder / "dataset")
+        >>> image, label = dataset[3]
+        >>> image.shape, int(image[0, 0, 0]), label.shape
+        ((8, 8, 3), 75, (0,))
+        >>> for images, labels in dataset.to_tf_data(batch_size=4, mirror=True):
+        ...     print(images.dtype.name, images.shape)
+        uint8 (4, 8, 8, 3)
+        uint8 (4, 8, 8, 3)
+        uint8 (2, 8, 8, 3)
     """
 
     def __init__(self, store: Store, *, use_labels: bool) -> None:
@@ -113,7 +113,7 @@ class Dataset:
         """Return image `i`, uint8 [H, W, C], and its label, float32 [label_dim].
 
         Raises:
-          DataError: the record is corrupt; the message names it.
+            DataError: the record is corrupt; the message names it.
         """
         record = self._record(i)
         if self._kept is not None and record in self._kept:
@@ -137,7 +137,7 @@ class Dataset:
         """Split into (training, held-out) with `validation` images held out, chosen as by `subsample`.
 
         Raises:
-          DataError: validation is not in 1..num_images - 1.
+            DataError: validation is not in 1..num_images - 1.
         """
         if not 0 < validation < len(self):
             raise DataError(
@@ -152,11 +152,12 @@ class Dataset:
         So they are spread evenly even if data are sorted by class, and are the same in every process.
 
         Args:
-          max_images: 1 or more.
-          order: version of the image order, from sampler.ORDERS; versions 1 and 2 use the first image of each segment.
+            max_images: 1 or more.
+            order: version of the image order, from sampler.ORDERS; versions 1 and 2 use the first image of each
+                segment.
 
         Raises:
-          DataError: max_images is less than 1.
+            DataError: max_images is less than 1.
         """
         if max_images < 1:
             raise DataError(f"max_images is {max_images}, it must be at least 1")
@@ -168,7 +169,7 @@ class Dataset:
         Images without a label count as one class. Takes 17 bytes per image, and 10 s for 10 million images.
 
         Raises:
-          DataError: the labels are not classes, or images have several classes.
+            DataError: the labels are not classes, or images have several classes.
         """
         kind = self._store.label.kind
         if kind != "class":
@@ -183,10 +184,10 @@ class Dataset:
         """Return the images of one class, including those with further classes; requires labels in use.
 
         Args:
-          name: class name or number.
+            name: class name or number.
 
         Raises:
-          DataError: there is no such class, or it has no image.
+            DataError: there is no such class, or it has no image.
         """
         number = self.classes.index(name) if name in self.classes else int(name) if name.isdecimal() else -1
         one_each = self._store.label.kind == "class"
@@ -206,10 +207,10 @@ class Dataset:
         """Return this data set with a memory cache, which keeps uint8 pixels and labels after they are first read.
 
         Args:
-          max_bytes: limit for the pixels of all images.
+            max_bytes: limit for the pixels of all images.
 
         Raises:
-          DataError: the pixels of all images exceed the limit.
+            DataError: the pixels of all images exceed the limit.
         """
         size = size_of(self.resolution)
         need = len(self) * size.pixels * self.channels
@@ -241,21 +242,21 @@ class Dataset:
         the same endless stream that `batches` yields. Equal arguments give equal batches.
 
         Args:
-          batch_size: images per batch.
-          seed: seed of order and mirroring, 0 or more; None for the data set's order, without shuffling.
-          mirror: flip each image horizontally with probability 1/2; requires a seed.
-          repeat: repeat indefinitely, in full batches; requires a seed.
-          labels: yield (images, labels) instead of images alone.
-          drop_remainder: drop the last batch if it is smaller than the others.
-          workers: number of threads that read and decode.
-          prefetch: number of batches prepared ahead.
+            batch_size: images per batch.
+            seed: seed of order and mirroring, 0 or more; None for the data set's order, without shuffling.
+            mirror: flip each image horizontally with probability 1/2; requires a seed.
+            repeat: repeat indefinitely, in full batches; requires a seed.
+            labels: yield (images, labels) instead of images alone.
+            drop_remainder: drop the last batch if it is smaller than the others.
+            workers: number of threads that read and decode.
+            prefetch: number of batches prepared ahead.
 
         Returns:
-          Dataset of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]. An unreadable record raises
-          tf.errors.OpError with the text of the DataError.
+            Dataset of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]. An unreadable record raises
+            tf.errors.OpError with the text of the DataError.
 
         Raises:
-          ValueError: an argument is out of range.
+            ValueError: an argument is out of range.
         """
         import tensorflow as tf  # building and verifying data sets does not need it
 
@@ -309,15 +310,15 @@ def open_dataset(
     The kind of data set is recognized by its content.
 
     Args:
-      path: folder with NAME-rNN.tfrecords files, or one such file, or folder with manifest.json, or image files.
-      resolution: one of the resolutions in `path`; None for the largest. Required for image files, which are cropped
-        and resized while they are read, as `sg3tf data build` does by default.
-      use_labels: return labels with the images, classes as one-hot vectors.
-      max_images, order: use at most this many images, spread over the data set; see `Dataset.subsample`.
+        path: folder with NAME-rNN.tfrecords files, or one such file, or folder with manifest.json, or image files.
+        resolution: one of the resolutions in `path`; None for the largest. Required for image files, which are cropped
+            and resized while they are read, as `sg3tf data build` does by default.
+        use_labels: return labels with the images, classes as one-hot vectors.
+        max_images, order: use at most this many images, spread over the data set; see `Dataset.subsample`.
 
     Raises:
-      DataError: `path` or the resolution does not exist, labels are requested but missing, or a file is truncated or
-        corrupt.
+        DataError: `path` or the resolution does not exist, labels are requested but missing, or a file is truncated or
+            corrupt.
     """
     store = open_store(Path(path), resolution)
     if use_labels and not store.label.dim:

@@ -22,12 +22,12 @@ class Encoding:
     """Image encoding.
 
     Attributes:
-      kind: "png", "jpeg" or "webp".
-      quality: 1 to 100, or None for lossless; always None for "png", never for "jpeg".
+        kind: "png", "jpeg" or "webp".
+        quality: 1 to 100, or None for lossless; always None for "png", never for "jpeg".
 
     Examples:
-      >>> Encoding.parse("jpeg:95")
-      Encoding(kind='jpeg', quality=95)
+        >>> Encoding.parse("jpeg:95")
+        Encoding(kind='jpeg', quality=95)
     """
 
     kind: str
@@ -76,7 +76,7 @@ def decode_image(encoded: bytes, channels: int) -> np.ndarray:
     """Return the pixels of a file, uint8 [H, W, C] if it has 8 bits per channel; C is `channels` for WebP.
 
     Raises:
-      OSError, SyntaxError, ValueError: the file is damaged.
+        OSError, SyntaxError, ValueError: the file is damaged.
     """
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "WEBP")) as image:
         # WebP omits a fully opaque alpha channel.

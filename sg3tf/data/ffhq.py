@@ -20,7 +20,8 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
 from sg3tf.utils.arrays import read_npy, save_npy
-from sg3tf.utils.files import DIGESTS, atomic_write, verify_checksums
+from sg3tf.utils.checksums import DIGESTS, verify_checksums
+from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, is_power_of_two, size_of
 
 _LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may contain line ends
@@ -32,7 +33,7 @@ def find_levels(folder: Path) -> dict[int, Path]:
     """Return {resolution: file} of the NAME-rNN.tfrecords files in `folder`, smallest first.
 
     Raises:
-      DataError: the folder contains levels of several data sets.
+        DataError: the folder contains levels of several data sets.
     """
     levels: dict[int, Path] = {}
     names: set[str] = set()
@@ -50,21 +51,21 @@ class FfhqStore:
     """One resolution of a data set in NVIDIA's layout.
 
     Args:
-      file: its .tfrecords file.
+        file: its .tfrecords file.
 
     Raises:
-      DataError: the file or its labels are truncated, corrupt or in another format.
+        DataError: the file or its labels are truncated, corrupt or in another format.
 
     Examples:
-      >>> import tempfile
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> with ffhq_writer(folder, "faces", resolution=8) as add:
-      ...     add(encode_levels(np.zeros([8, 8, 3], np.uint8)), label=1)
-      >>> store = FfhqStore(folder / "faces-r03.tfrecords")
-      >>> store.num_images, store.resolution
-      (1, 8)
-      >>> store.read_label(0)
-      array([0., 1.], dtype=float32)
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with ffhq_writer(folder, "faces", resolution=8) as add:
+        ...     add(encode_levels(np.zeros([8, 8, 3], np.uint8)), label=1)
+        >>> store = FfhqStore(folder / "faces-r03.tfrecords")
+        >>> store.num_images, store.resolution
+        (1, 8)
+        >>> store.read_label(0)
+        array([0., 1.], dtype=float32)
     """
 
     remarks: tuple[str, ...] = ()
@@ -206,9 +207,9 @@ def ffhq_writer(folder: Path, name: str, resolution: int) -> Iterator[Callable[.
     """Yield a function add(payloads, label=None) that appends one image, encoded by `encode_levels`.
 
     Args:
-      folder: an existing folder; the files appear in it when the block succeeds.
-      name: NAME in the file names.
-      resolution: power of two; the levels are 4, 8, ... resolution.
+        folder: an existing folder; the files appear in it when the block succeeds.
+        name: NAME in the file names.
+        resolution: power of two; the levels are 4, 8, ... resolution.
     """
     labels: list[Label] = []
     with ExitStack() as stack:

@@ -26,20 +26,20 @@ class ImageStore:
     The files are listed when the store is opened. Reading an unreadable file raises an error; the builder skips it.
 
     Args:
-      path: folder or zip file.
-      resolution: image size.
+        path: folder or zip file.
+        resolution: image size.
 
     Raises:
-      DataError: there are no images, the resolution is missing or wrong, or labels are malformed.
+        DataError: there are no images, the resolution is missing or wrong, or labels are malformed.
 
     Examples:
-      >>> import tempfile
-      >>> from sg3tf.images import save_png
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> save_png(folder / "0.png", np.zeros([20, 10, 3], np.uint8))
-      >>> store = ImageStore(folder, resolution=8)
-      >>> store.num_images, store.read(0)[0].shape
-      (1, (8, 8, 3))
+        >>> import tempfile
+        >>> from sg3tf.images import save_png
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save_png(folder / "0.png", np.zeros([20, 10, 3], np.uint8))
+        >>> store = ImageStore(folder, resolution=8)
+        >>> store.num_images, store.read(0)[0].shape
+        (1, (8, 8, 3))
     """
 
     def __init__(self, path: Path, resolution: Resolution | None) -> None:
@@ -71,7 +71,7 @@ class ImageStore:
         """Hash names, sizes, labels and, in a zip file, checksums, because reading all files would take too long.
 
         Returns:
-          The digest, and another one that also covers the modification times of a folder's files.
+            The digest, and another one that also covers the modification times of a folder's files.
         """
         config = self._config
         digest = hashlib.sha256(repr((str(config.resolution), config.channels, config.crop, config.resize)).encode())

@@ -20,12 +20,12 @@ class LabelSpec:
     """Kind of a data set's labels, "none", "class" or "vector", and their width.
 
     Attributes:
-      kind, dim: kind and width.
-      optional: labels may be missing; missing labels are all zeros.
+        kind, dim: kind and width.
+        optional: labels may be missing; missing labels are all zeros.
 
     Examples:
-      >>> LabelSpec("class", dim=3).row(1, where="faces/0.png")
-      array([0., 1., 0.], dtype=float32)
+        >>> LabelSpec("class", dim=3).row(1, where="faces/0.png")
+        array([0., 1., 0.], dtype=float32)
     """
 
     kind: str
@@ -59,22 +59,22 @@ def number_labels(
     """Number classes from 0, in the order of their names, or of their numbers if these have gaps.
 
     Args:
-      rows: (image, label) pairs.
-      where: the file that lists them, for errors.
-      optional: labels may be missing.
+        rows: (image, label) pairs.
+        where: the file that lists them, for errors.
+        optional: labels may be missing.
 
     Returns:
-      Entries (image, label), in which several names become a vector of 0 and 1; class names, () if classes are already
-      numbered from 0; remarks for the summary of a build.
+        Entries (image, label), in which several names become a vector of 0 and 1; class names, () if classes are
+        already numbered from 0; remarks for the summary of a build.
 
     Raises:
-      DataError: only some labels are names.
+        DataError: only some labels are names.
 
     Examples:
-      >>> number_labels([("0.png", "dog"), ("1.png", "cat")], "dataset.json")[:2]
-      ((('0.png', 1), ('1.png', 0)), ('cat', 'dog'))
-      >>> number_labels([("0.png", ("red", "round")), ("1.png", ("red",))], "dataset.json")[0]
-      (('0.png', (1.0, 1.0)), ('1.png', (1.0, 0.0)))
+        >>> number_labels([("0.png", "dog"), ("1.png", "cat")], "dataset.json")[:2]
+        ((('0.png', 1), ('1.png', 0)), ('cat', 'dog'))
+        >>> number_labels([("0.png", ("red", "round")), ("1.png", ("red",))], "dataset.json")[0]
+        (('0.png', (1.0, 1.0)), ('1.png', (1.0, 0.0)))
     """
     if not optional:
         _require_all_or_none(rows, where)
@@ -114,12 +114,12 @@ def infer_label_spec(entries: Sequence[tuple[str, Label]], where: str, optional:
     """Return the kind and width of the labels of all `entries`.
 
     Args:
-      entries: (image, label) pairs.
-      where: the file that lists them, for errors.
-      optional: labels may be missing.
+        entries: (image, label) pairs.
+        where: the file that lists them, for errors.
+        optional: labels may be missing.
 
     Raises:
-      DataError: a label is missing (unless optional), or differs in kind or width; the message names it.
+        DataError: a label is missing (unless optional), or differs in kind or width; the message names it.
     """
     labeled = [entry for entry in entries if entry[1] is not None]
     if not labeled:
@@ -144,18 +144,18 @@ def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple
     """Standardize each component of the labels to mean 0 and standard deviation 1; constant components become 0.
 
     Args:
-      entries: (image, label) pairs; labels are vectors or None.
-      where: the source, for errors.
+        entries: (image, label) pairs; labels are vectors or None.
+        where: the source, for errors.
 
     Returns:
-      The standardized entries, and the scale of the original labels.
+        The standardized entries, and the scale of the original labels.
 
     Raises:
-      DataError: the labels are classes, or not finite.
+        DataError: the labels are classes, or not finite.
 
     Examples:
-      >>> standardize([("0.png", (30.0,)), ("1.png", (50.0,)), ("2.png", None)], "ages")
-      ((('0.png', (-1.0,)), ('1.png', (1.0,)), ('2.png', None)), LabelScale(mean=(40.0,), std=(10.0,)))
+        >>> standardize([("0.png", (30.0,)), ("1.png", (50.0,)), ("2.png", None)], "ages")
+        ((('0.png', (-1.0,)), ('1.png', (1.0,)), ('2.png', None)), LabelScale(mean=(40.0,), std=(10.0,)))
     """
     vectors = [label for _, label in entries if isinstance(label, tuple)]
     if len(vectors) < sum(label is not None for _, label in entries):

@@ -66,18 +66,18 @@ class RandomAccessFile:
     A process may have more of these than its limit on open files: they are reopened as needed.
 
     Args:
-      path: an existing file.
+        path: an existing file.
 
     Raises:
-      OSError: the file cannot be opened.
+        OSError: the file cannot be opened.
 
     Examples:
-      >>> import tempfile
-      >>> path = Path(tempfile.mkdtemp()) / "letters"
-      >>> path.write_text("abcdef")
-      6
-      >>> RandomAccessFile(path).read(2, 3)
-      b'cde'
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "letters"
+        >>> path.write_text("abcdef")
+        6
+        >>> RandomAccessFile(path).read(2, 3)
+        b'cde'
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,8 +91,8 @@ class RandomAccessFile:
         """Return `size` bytes from `position`, or fewer at the end of the file.
 
         Raises:
-          OSError: the file cannot be read.
-          DataError: the file was rewritten since it was first opened.
+            OSError: the file cannot be read.
+            DataError: the file was rewritten since it was first opened.
         """
         file = open_files.get(self._key, self.path)
         if file.identity != self._identity:

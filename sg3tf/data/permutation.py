@@ -22,13 +22,13 @@ class Permutation:
     all orders equally frequent; sort random numbers instead.
 
     Args:
-      size: number of positions.
-      keys: uint64 [ROUNDS], random.
+        size: number of positions.
+        keys: uint64 [ROUNDS], random.
 
     Examples:
-      >>> permutation = Permutation(5, np.arange(ROUNDS, dtype=np.uint64))
-      >>> sorted(permutation(np.arange(5)).tolist())
-      [0, 1, 2, 3, 4]
+        >>> permutation = Permutation(5, np.arange(ROUNDS, dtype=np.uint64))
+        >>> sorted(permutation(np.arange(5)).tolist())
+        [0, 1, 2, 3, 4]
     """
 
     def __init__(self, size: int, keys: Words) -> None:

@@ -25,19 +25,19 @@ class RecordIndex:
     """Offsets of the records of all shards, read from a file.
 
     Args:
-      file: file written by `write_index`.
-      num_records: number of records in all shards.
+        file: file written by `write_index`.
+        num_records: number of records in all shards.
 
     Raises:
-      DataError: the file is missing, or is not an index of this many records.
+        DataError: the file is missing, or is not an index of this many records.
 
     Examples:
-      >>> import tempfile
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> write_index(folder, [20, 30, 40])
-      >>> index = RecordIndex(folder / INDEX, num_records=3)
-      >>> index.shard(first=1, count=2).span(1)
-      (30, 70)
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_index(folder, [20, 30, 40])
+        >>> index = RecordIndex(folder / INDEX, num_records=3)
+        >>> index.shard(first=1, count=2).span(1)
+        (30, 70)
     """
 
     def __init__(self, file: Path, num_records: int) -> None:
@@ -69,18 +69,18 @@ class ShardStarts:
     """Offsets of the records of one shard in its file.
 
     Args:
-      index: index of all shards.
-      first, count: the shard's range of records in the data set.
+        index: index of all shards.
+        first, count: the shard's range of records in the data set.
 
     Attributes:
-      size: size of the file in bytes, according to the index.
+        size: size of the file in bytes, according to the index.
 
     Examples:
-      >>> import tempfile
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> write_index(folder, [20, 30, 40])
-      >>> ShardStarts(RecordIndex(folder / INDEX, num_records=3), first=0, count=1).size
-      20
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_index(folder, [20, 30, 40])
+        >>> ShardStarts(RecordIndex(folder / INDEX, num_records=3), first=0, count=1).size
+        20
     """
 
     def __init__(self, index: RecordIndex, first: int, count: int) -> None:
@@ -105,8 +105,8 @@ def write_index(folder: Path, sizes: Sequence[int] | np.ndarray) -> None:
     """Write the index of a data set into its folder.
 
     Args:
-      folder: folder of the shards.
-      sizes: bytes of every record, including its framing, in the order of the data set.
+        folder: folder of the shards.
+        sizes: bytes of every record, including its framing, in the order of the data set.
     """
     with atomic_write(folder / INDEX) as file:
         file.write(_FORMAT)

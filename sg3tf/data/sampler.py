@@ -46,15 +46,15 @@ class ShuffledOrder:
     images, except in version 1 of the order.
 
     Args:
-      num_images: length of an epoch.
-      seed: 0 or more.
-      mirror: mirror half of the images.
-      version: one of ORDERS; a run keeps the version that it started with.
+        num_images: length of an epoch.
+        seed: 0 or more.
+        mirror: mirror half of the images.
+        version: one of ORDERS; a run keeps the version that it started with.
 
     Examples:
-      >>> order = ShuffledOrder(num_images=4, seed=0, mirror=False)
-      >>> sorted(order.at(position) for position in range(4))
-      [(0, False), (1, False), (2, False), (3, False)]
+        >>> order = ShuffledOrder(num_images=4, seed=0, mirror=False)
+        >>> sorted(order.at(position) for position in range(4))
+        [(0, False), (1, False), (2, False), (3, False)]
     """
 
     def __init__(self, num_images: int, seed: int, mirror: bool, version: int = ORDERS[-1]) -> None:
@@ -105,23 +105,23 @@ def batches(
     form the permutation. Close or delete the iterator to stop its threads.
 
     Args:
-      dataset: source of the images.
-      batch_size: images per global batch.
-      seed: seed of order and mirroring, 0 or more.
-      start_nimg: number of images of the stream to skip.
-      mirror: flip each image horizontally with probability 1/2.
-      workers: number of threads.
-      prefetch: number of batches prepared ahead.
-      part: the rows of every batch to read, such as slice(4, 8) of a batch of 8.
-      order: version of the order of an epoch, from ORDERS.
+        dataset: source of the images.
+        batch_size: images per global batch.
+        seed: seed of order and mirroring, 0 or more.
+        start_nimg: number of images of the stream to skip.
+        mirror: flip each image horizontally with probability 1/2.
+        workers: number of threads.
+        prefetch: number of batches prepared ahead.
+        part: the rows of every batch to read, such as slice(4, 8) of a batch of 8.
+        order: version of the order of an epoch, from ORDERS.
 
     Returns:
-      Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim], where B is the number of rows in
-      `part`.
+        Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim], where B is the number of rows in
+        `part`.
 
     Raises:
-      ValueError: an argument is out of range.
-      DataError: (from the iterator) a record cannot be read; the message names it.
+        ValueError: an argument is out of range.
+        DataError: (from the iterator) a record cannot be read; the message names it.
     """
     _check_at_least(batch_size=(batch_size, 1), seed=(seed, 0), start_nimg=(start_nimg, 0))
     rows = range(batch_size)[part]
@@ -146,19 +146,19 @@ def epoch_batches(
     """Yield the batches of one epoch, with every image once.
 
     Args:
-      dataset: source of the images.
-      batch_size: images per batch; the last batch may be smaller.
-      epoch: epoch number; with `seed`, it determines order and mirroring as in `batches`.
-      seed: seed of order and mirroring, 0 or more; None for the data set's order, which requires mirror=False.
-      mirror: flip each image horizontally with probability 1/2.
-      drop_remainder: drop the last batch if it is smaller than the others.
-      workers, prefetch: see `batches`.
+        dataset: source of the images.
+        batch_size: images per batch; the last batch may be smaller.
+        epoch: epoch number; with `seed`, it determines order and mirroring as in `batches`.
+        seed: seed of order and mirroring, 0 or more; None for the data set's order, which requires mirror=False.
+        mirror: flip each image horizontally with probability 1/2.
+        drop_remainder: drop the last batch if it is smaller than the others.
+        workers, prefetch: see `batches`.
 
     Returns:
-      Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim].
+        Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim].
 
     Raises:
-      ValueError, DataError: see `batches`.
+        ValueError, DataError: see `batches`.
     """
     _check_at_least(batch_size=(batch_size, 1), seed=(seed or 0, 0), epoch=(epoch, 0))
     if seed is None and mirror:

@@ -17,13 +17,13 @@ class Spread:
     """`count` of the indices 0..total - 1, one from each of `count` segments of equal length.
 
     Args:
-      total, count: numbers of indices; count is from 1 to total.
-      random: use a pseudo-random index of each segment, the same in every process. If False, use the first, which can
-        miss classes in periodic data.
+        total, count: numbers of indices; count is from 1 to total.
+        random: use a pseudo-random index of each segment, the same in every process. If False, use the first, which can
+            miss classes in periodic data.
 
     Examples:
-      >>> [Spread(10, 3)(i) for i in range(3)], [Spread(10, 3, random=False)(i) for i in range(3)]
-      ([1, 3, 9], [0, 3, 6])
+        >>> [Spread(10, 3)(i) for i in range(3)], [Spread(10, 3, random=False)(i) for i in range(3)]
+        ([1, 3, 9], [0, 3, 6])
     """
 
     total: int
@@ -47,8 +47,8 @@ class AllBut:
     floor(j * len(self) / count) indices. The i-th index left is in the last segment for which this is at most i.
 
     Examples:
-      >>> [AllBut(Spread(10, 3))(i) for i in range(7)]
-      [0, 2, 4, 5, 6, 7, 8]
+        >>> [AllBut(Spread(10, 3))(i) for i in range(7)]
+        [0, 2, 4, 5, 6, 7, 8]
     """
 
     spread: Spread
@@ -74,12 +74,12 @@ class Balanced:
     """Every class as often as the largest: cycles through the classes and repeats images of small ones.
 
     Args:
-      classes: class of every image, int64 [N].
+        classes: class of every image, int64 [N].
 
     Examples:
-      >>> balanced = Balanced(np.array([0, 0, 0, 7]))
-      >>> [balanced(i) for i in range(len(balanced))]
-      [0, 3, 1, 3, 2, 3]
+        >>> balanced = Balanced(np.array([0, 0, 0, 7]))
+        >>> [balanced(i) for i in range(len(balanced))]
+        [0, 3, 1, 3, 2, 3]
     """
 
     def __init__(self, classes: np.ndarray) -> None:
@@ -101,11 +101,11 @@ class Chosen:
     """Explicit indices.
 
     Args:
-      indices: int64 [N].
+        indices: int64 [N].
 
     Examples:
-      >>> Chosen(np.array([2, 5]))(1)
-      5
+        >>> Chosen(np.array([2, 5]))(1)
+        5
     """
 
     def __init__(self, indices: np.ndarray) -> None:

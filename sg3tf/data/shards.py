@@ -22,7 +22,8 @@ from sg3tf.data.labels import NO_CLASS, Label, LabelSpec
 from sg3tf.data.record_index import INDEX, RecordIndex, write_index
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
 from sg3tf.utils.arrays import read_npy, save_npy
-from sg3tf.utils.files import atomic_write, digest_file
+from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.files import atomic_write
 from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.progress import with_progress
 from sg3tf.utils.resolution import image_shape, to_resolution
@@ -37,25 +38,25 @@ class ShardStore:
     """A data set in the project's own layout.
 
     Args:
-      folder: folder with manifest.json.
+        folder: folder with manifest.json.
 
     Raises:
-      DataError: the manifest or a shard is missing, truncated, corrupt or in another format.
+        DataError: the manifest or a shard is missing, truncated, corrupt or in another format.
 
     Examples:
-      >>> import tempfile
-      >>> from sg3tf.data.build.command import build
-      >>> from sg3tf.data.conversion import BuildConfig
-      >>> from sg3tf.images import save_png
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
-      >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
-      >>> store = ShardStore(folder / "dataset")
-      >>> store.num_images, store.resolution
-      (1, 8)
-      >>> image, label = store.read(0)
-      >>> image.shape, label.shape
-      ((8, 8, 3), (0,))
+        >>> import tempfile
+        >>> from sg3tf.data.build.builder import build
+        >>> from sg3tf.data.conversion import BuildConfig
+        >>> from sg3tf.images import save_png
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
+        >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
+        >>> store = ShardStore(folder / "dataset")
+        >>> store.num_images, store.resolution
+        (1, 8)
+        >>> image, label = store.read(0)
+        >>> image.shape, label.shape
+        ((8, 8, 3), (0,))
     """
 
     remarks: tuple[str, ...] = ()
@@ -236,10 +237,10 @@ class ContentDigest:
     """SHA-256 over images and labels in order, independent of encoding and sharding.
 
     Examples:
-      >>> digest = ContentDigest()
-      >>> digest.add(ContentDigest.of(np.zeros([8, 8, 3], np.uint8), np.zeros(0, np.float32)))
-      >>> str(digest)
-      'sha256:8ce60904...'
+        >>> digest = ContentDigest()
+        >>> digest.add(ContentDigest.of(np.zeros([8, 8, 3], np.uint8), np.zeros(0, np.float32)))
+        >>> str(digest)
+        'sha256:8ce60904...'
     """
 
     def __init__(self) -> None:

@@ -112,8 +112,8 @@ class _Scanned:
     """Starts found by reading every record's header.
 
     Attributes:
-      size: size of the file in bytes.
-      checksums: stored checksums of the payloads, uint32 [N].
+        size: size of the file in bytes.
+        checksums: stored checksums of the payloads, uint32 [N].
     """
 
     def __init__(self, positions: list[int], checksums: bytes) -> None:
@@ -135,15 +135,15 @@ class RecordFile:
     """The records of one TFRecord file; `read` is safe to call from several threads.
 
     Args:
-      path: an existing TFRecord file (not compressed).
-      starts: record offsets from an index. Without it, or if the file size does not match the index, every header is
-        read, which takes 6 seconds per million records.
+        path: an existing TFRecord file (not compressed).
+        starts: record offsets from an index. Without it, or if the file size does not match the index, every header is
+            read, which takes 6 seconds per million records.
 
     Attributes:
-      is_indexed: True if the index was used.
+        is_indexed: True if the index was used.
 
     Raises:
-      DataError: the file is missing, or a header shows that it is truncated or corrupt.
+        DataError: the file is missing, or a header shows that it is truncated or corrupt.
     """
 
     def __init__(self, path: Path, starts: Starts | None = None) -> None:

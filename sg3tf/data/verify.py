@@ -27,14 +27,14 @@ def verify(path: Path, resolution: Resolution | None = None) -> str:
     """Verify checksums, shapes, decoding, labels, counts and digests at all resolutions; print remarks on image files.
 
     Args:
-      path: records or image files.
-      resolution: resolution at which to read image files.
+        path: records or image files.
+        resolution: resolution at which to read image files.
 
     Returns:
-      A one-line summary.
+        A one-line summary.
 
     Raises:
-      DataError: the first problem found; the message names the file and record.
+        DataError: the first problem found; the message names the file and record.
     """
     stores = list(_stores(path, resolution))
     for store in stores:

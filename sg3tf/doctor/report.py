@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sg3tf.models.layers import full_conv
 from sg3tf.ops import backend, cuda, filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
+from sg3tf.utils.error_text import first_line
 from sg3tf.version import __version__
 
 #: Relative error of a value or gradient that rounding explains, by dtype: from sums, or of a 16-bit result.
@@ -143,7 +144,7 @@ def _time_layer() -> str:
                 raise RuntimeError(f"TensorFlow computes on {device}")
             first_seconds, seconds = time_layer(tf.cast(tf.random.stateless_normal(_LAYER, [0, 0]), tf.float16))
     except Exception as error:  # report any error instead of the result
-        return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
+        return f"FAILED       {title} {type(error).__name__}: {first_line(error)}"
     return f"layer        {title}: {seconds * 1e3:.2f} ms, the first time {first_seconds:.2f} s"
 
 
@@ -199,7 +200,7 @@ def _test(title: str, operation: Operation, dtype: tf.DType, compiled: bool) -> 
     try:
         errors = self_test(operation, dtype, compiled)
     except Exception as error:  # report any error instead of the result
-        return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
+        return f"FAILED       {title} {type(error).__name__}: {first_line(error)}"
     good = all(error <= TOLERANCES[dtype] for error in errors)  # NaN is not
     return f"{'  ok' if good else 'FAILED':12} {title} value {errors[0]:.1e}   gradient {errors[1]:.1e}"
 

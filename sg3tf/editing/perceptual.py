@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from sg3tf.metrics import detectors
-from sg3tf.metrics.detectors.lpips import reduce_by_boxes
+from sg3tf.metrics.detectors.lpips import Distance, reduce_by_boxes
 from sg3tf.models.discriminator import Discriminator
-
-#: (images, images) float32 [N, H, W, C], nominally in [-1, 1] -> float32 [N].
-Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _MIN_SIZE = 4
 
 
-def make_distance(detector_dir: str | None = None, discriminator: Discriminator | None = None) -> Distance:
-    """Return `pixels` or, if a network is given, the sum of `pixels` and a feature distance.
+def pixels_and_perceptual(detector_dir: str) -> Distance:
+    """Sum of `pixels` and `perceptual`."""
+    compare = perceptual(detector_dir)
+    return lambda a, b: pixels(a, b) + compare(a, b)
 
-    Args:
-        detector_dir: folder with the files of LPIPS (docs/detectors.md).
-        discriminator: a discriminator, if `detector_dir` is None.
 
-    Raises:
-        DetectorError: a file in detector_dir is missing or has the wrong content.
-    """
-    if detector_dir is not None:
-        return _sum(pixels, perceptual(detector_dir))
-    if discriminator is not None:
-        return _sum(pixels, features(discriminator))
-    return pixels
+def pixels_and_features(D: Discriminator) -> Distance:
+    """Sum of `pixels` and `features`."""
+    compare = features(D)
+    return lambda a, b: pixels(a, b) + compare(a, b)
 
 
 def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -47,7 +37,14 @@ def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def perceptual(detector_dir: str) -> Distance:
-    """LPIPS of images downsampled to at most 256 x 256 (arXiv 1912.04958, appendix D)."""
+    """LPIPS of images downsampled to at most 256 x 256 (arXiv 1912.04958, appendix D).
+
+    Args:
+        detector_dir: folder with the files of LPIPS (docs/detectors.md).
+
+    Raises:
+        DetectorError: a file is missing or has the wrong content.
+    """
     lpips = detectors.load("lpips", detector_dir)
     return lambda a, b: lpips.distance(reduce_by_boxes(a), reduce_by_boxes(b))
 
@@ -64,7 +61,3 @@ def features(D: Discriminator) -> Distance:
         return tf.add_n(of_blocks) / len(of_blocks)
 
     return compared
-
-
-def _sum(first: Distance, second: Distance) -> Distance:
-    return lambda a, b: first(a, b) + second(a, b)

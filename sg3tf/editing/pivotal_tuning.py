@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.editing.perceptual import Distance
+from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.generators import Generator, build_generator
 
 FloatArray = NDArray[np.float32]
@@ -45,8 +45,11 @@ def tune(
         progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
+        ValueError: locality without others.
         FloatingPointError: a distance is not finite.
     """
+    if locality and others is None:
+        raise ValueError(f"locality={locality:g}: needs others, one w for each step")
     tuned = build_generator(G.config)
     tuned.set_weights(G.get_weights())
     fixed = {id(variable) for variable in tuned.mapping_network.trainable_variables}

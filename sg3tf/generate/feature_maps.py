@@ -165,7 +165,7 @@ class LayerPictures:
         tiles.append(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
         return [enlarge(tile, size_of(self._network.resolution).height // len(tile)) for tile in tiles]
 
-    def sheet(self, rows: dict[str, list[Picture]], columns: int, scale: int = 1) -> Picture:
+    def sheet(self, rows: dict[str, list[Picture]], columns: int, scale: int) -> Picture:
         """Lay out tiles with captions.
 
         Args:

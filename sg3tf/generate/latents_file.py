@@ -109,23 +109,20 @@ class Tiles:
         z: float32 [N, z_dim].
         seeds: int64 [N], from which sg3tf.latents.z_from_seeds draws z.
         label: float32 [N, label_dim]; label_dim is 0 without labels.
-        noise: noise of StyleGAN2's layers; "const" for the stored noise images, which `sg3tf generate` uses.
-
-    Examples:
-        >>> Tiles(np.zeros([2, 512], np.float32), np.arange(2), np.zeros([2, 0], np.float32)).noise
-        'const'
     """
 
     z: NDArray[np.float32]
     seeds: NDArray[np.int64]
     label: NDArray[np.float32]
-    noise: str = "const"
 
 
 def save_tiles(path: Path, tiles: Tiles) -> None:
-    """Write an .npz file with the fields of `tiles` under their names, atomically."""
+    """Write an .npz file with the fields of `tiles` under their names, atomically.
+
+    Its `noise` is "const": StyleGAN2's layers add their stored noise, in grids as in `sg3tf generate`.
+    """
     with atomic_write(path) as file:
-        np.savez(file, **dataclasses.asdict(tiles))
+        np.savez(file, **dataclasses.asdict(tiles), noise="const")
 
 
 def save(path: Path, latents: Latents) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sg3tf.generate.network import Network
 from sg3tf.generate.remote_network import SCHEME, RemoteNetwork
 from sg3tf.models import hub
-from sg3tf.utils.label_scale import LabelScale
+from sg3tf.utils.label_scale import LabelScale, labels_of_width
 
 _MODEL_FILE = "saved_model.pb"
 
@@ -45,10 +45,7 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
 
 
 def _with_labels(network: Network, classes: tuple[str, ...], scale: LabelScale | None) -> Network:
-    if len(classes) == network.label_dim:
-        network.classes = classes
-    if scale and len(scale.mean) == network.label_dim:
-        network.label_scale = scale
+    network.classes, network.label_scale = labels_of_width(network.label_dim, classes, scale)
     return network
 
 

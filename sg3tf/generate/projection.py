@@ -11,13 +11,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf import images
-from sg3tf.editing.perceptual import Distance, pixels
+from sg3tf.editing.perceptual import pixels
 from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma, project_image
 from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.latents import transform_matrix
+from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.utils.progress import with_progress
 
 FloatArray = NDArray[np.float32]

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from sg3tf.metrics.feature_stats import SAVE_INTERVAL_S, FeatureStats, Moments
 from sg3tf.utils import files
 from sg3tf.utils.arrays import read_npz, save_npy
-from sg3tf.utils.files import atomic_directory, atomic_write, digest_file, scratch_folder
+from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.files import atomic_directory, atomic_write, scratch_folder
 
 FORMAT = 1  # of files and features; increase it when a detector's output changes for the same weights
 ABOUT = "about.json"

@@ -14,7 +14,7 @@ from scipy.fft import next_fast_len
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics.cache import ProgressFile
 from sg3tf.metrics.replicas import gather, run_on_replicas
-from sg3tf.metrics.samples import Index, Samples, padded_batches
+from sg3tf.metrics.samples import Index, Samples, check_finite, padded_batches
 from sg3tf.utils.resolution import Resolution, size_of
 
 Array = NDArray[np.float64]
@@ -108,8 +108,7 @@ def measure_equivariance(
     total = saved.get("total", np.zeros(2))
     for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
         sums = gather(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
-        if not np.isfinite(sums).all():
-            raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
+        check_finite(sums, start, stop)
         total += sums.sum(axis=0)
         progress_file.save_periodically(total=total, done=stop)
         progress(stop, samples.count)

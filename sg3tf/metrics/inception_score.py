@@ -9,8 +9,10 @@ from scipy.special import entr, softmax
 
 from sg3tf.metrics.feature_stats import Features, check_features
 
+SPLITS = 10  # default number of splits
 
-def inception_score(logits: Features, splits: int = 10) -> tuple[float, float]:
+
+def inception_score(logits: Features, splits: int = SPLITS) -> tuple[float, float]:
     """Inception score, exp(mean over images of KL(p(class | image) || p(class))), averaged over splits of the images.
 
     The mean divergence is computed in float64 as the entropy of the mean minus the mean of the entropies, to which

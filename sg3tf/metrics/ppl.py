@@ -11,12 +11,9 @@ import tensorflow as tf
 
 from sg3tf.latents import slerp
 from sg3tf.metrics.cache import ProgressFile
-from sg3tf.metrics.detectors.lpips import reduce_by_boxes
+from sg3tf.metrics.detectors.lpips import Distance, reduce_by_boxes
 from sg3tf.metrics.replicas import gather, run_on_replicas
 from sg3tf.metrics.samples import Index, Samples, padded_batches
-
-#: (images, other images), float32 [N, H, W, C] nominally in [-1, 1] -> float32 [N].
-Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 OUTER_PERCENT = 1  # of the lengths, dropped at either end
 

@@ -21,14 +21,13 @@ from sg3tf.metrics.equivariance import (
 )
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureRequest
 from sg3tf.metrics.fid import frechet_distance
-from sg3tf.metrics.inception_score import inception_score
+from sg3tf.metrics.inception_score import SPLITS, inception_score
 from sg3tf.metrics.kid import kernel_distance, standardized_kernel_distance
 from sg3tf.metrics.ppl import PathLengthMetric
 from sg3tf.metrics.precision_recall import density_coverage, precision_recall
 from sg3tf.metrics.swd import sliced_wasserstein_distance
 
 ALL = sys.maxsize
-IS_SPLITS = 10  # of the inception score
 
 #: Whether higher values are better, lower ones, or neither.
 HIGHER, LOWER, NEITHER = True, False, None
@@ -116,7 +115,7 @@ def _density_coverage(real: Any, fake: Any, rng: np.random.Generator) -> tuple[f
 
 
 def _inception_score(real: None, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
-    return inception_score(fake, IS_SPLITS)
+    return inception_score(fake)
 
 
 METRICS = {
@@ -155,7 +154,7 @@ METRICS = {
         {"pr50k3_full_precision": HIGHER, "pr50k3_full_recall": HIGHER},
     ),
     "is50k": Metric(
-        FeatureMetric("inception", "logits", ROWS, _inception_score, max_real=0, min_images=IS_SPLITS),
+        FeatureMetric("inception", "logits", ROWS, _inception_score, max_real=0, min_images=SPLITS),
         {"is50k_mean": HIGHER, "is50k_std": NEITHER},
     ),
     "ppl2_wend": Metric(PathLengthMetric("w", "end"), {"ppl2_wend": LOWER}),

@@ -249,3 +249,13 @@ def padded_batches(start: int, stop: int, size: int) -> Iterator[Batch]:
     """Yield positions `start` to `stop` - 1 in batches of equal size, so that only one graph is traced."""
     for first in range(start, stop, size):
         yield Batch(first, min(first + size, stop), np.minimum(np.arange(first, first + size), stop - 1))
+
+
+def check_finite(values: ArrayLike, start: int, stop: int) -> None:
+    """Raise if values computed from the images of samples `start` to `stop` - 1 are not all finite.
+
+    Raises:
+        FloatingPointError: they are not.
+    """
+    if not np.isfinite(values).all():
+        raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")

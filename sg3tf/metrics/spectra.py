@@ -17,7 +17,7 @@ import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf.images import to_uint8
-from sg3tf.metrics.samples import Images, Samples, padded_batches, uniform_classes
+from sg3tf.metrics.samples import Images, Samples, check_finite, padded_batches, uniform_classes
 from sg3tf.utils.arrays import read_npz
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, Size, size_of, to_resolution
@@ -233,6 +233,5 @@ def generated_images(G: Any, num_images: int, seed: int, batch: int) -> Iterator
 
     for start, stop, index in padded_batches(0, num_images, batch):
         images = generate(samples.latents(index), samples.label(index)).numpy()[: stop - start]
-        if not np.isfinite(images).all():
-            raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
+        check_finite(images, start, stop)
         yield to_uint8(images)

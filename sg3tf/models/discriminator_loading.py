@@ -12,7 +12,8 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import discriminator_beside, generator_file, load_model
 from sg3tf.models.presets import discriminator_of_options
 from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, run_of, trained_nimg
-from sg3tf.utils.files import literal_folder, verify_checksums
+from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.files import literal_folder
 
 
 def discriminator_of(network: str | os.PathLike[str]) -> Discriminator:

@@ -13,7 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sg3tf.utils import extras, files
-from sg3tf.utils.files import atomic_write, digest_file
+from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.error_text import first_line
+from sg3tf.utils.files import atomic_write
 
 #: File name of the generator in a repository created by `sg3tf upload`.
 GENERATOR = "generator.keras"
@@ -72,11 +74,6 @@ def identity(address: str) -> tuple[str | None, ...]:
         True
     """
     return parse_repository(address) if address.startswith("hf://") else (_digest_in(address),)
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error message, without references to documentation."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 # --- The hub ----------------------------------------------------------------------------------------------------------

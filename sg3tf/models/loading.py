@@ -169,21 +169,22 @@ def label_scale(path: Path) -> LabelScale | None:
     return None
 
 
-def write_label_files(file: Path, classes: Sequence[str], scale: LabelScale | None) -> None:
-    """Write what the labels of the generator NAME.keras mean to NAME-classes.json and NAME-label_scale.json beside it.
+def write_label_files(folder: Path, classes: Sequence[str], scale: LabelScale | None, prefix: str = "") -> None:
+    """Write what the labels of a generator in `folder` mean to classes.json and label_scale.json.
 
     Args:
-        file: NAME.keras, which need not exist.
+        folder: the generator's.
         classes: names of the classes; (): they have none, and a file of another network is removed.
         scale: of labels that were standardized; None: they were not, and a file of another network is removed.
+        prefix: beginning of the file names; "NAME-" if the files are for NAME.keras alone.
     """
     for name, content in ((CLASSES, list(classes)), (LABEL_SCALE, scale and scale.to_json())):
-        beside = file.with_name(f"{file.stem}-{name}")
+        file = folder / f"{prefix}{name}"
         if content:
-            with atomic_write(beside) as out:
+            with atomic_write(file) as out:
                 out.write(f"{json.dumps(content, indent=2)}\n".encode())
         else:
-            beside.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 def _files_of(path: Path, name: str) -> list[Path]:

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sg3tf.models.provenance import Provenance
 from sg3tf.utils.class_names import is_number
-from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.resolution import size_of
 from sg3tf.version import __version__
 
@@ -21,7 +21,7 @@ def model_card(
     *,
     license: str,
     intended_use: str,
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
     metrics: Mapping[str, float],
 ) -> str:
     """Return the text of README.md: the hub's metadata block, then Markdown.
@@ -41,25 +41,25 @@ def model_card(
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["sg3tf", "keras", "tensorflow", "gan", type(G).__name__],
     }
-    kimg, (width, height) = provenance["training_kimg"], size_of(c.resolution)
+    kimg, (width, height) = provenance.training_kimg, size_of(c.resolution)
     about = {
         "Class": f"`sg3tf.{type(G).__name__}`",
         "Images": f"{width} x {height}, {c.image_channels} channels",
         "Latents": f"{c.z_dim} numbers",
         "Labels": f"{c.label_dim} numbers" if c.label_dim else "none",
         "Parameters": f"{sum(weight.shape.num_elements() for weight in G.trainable_variables):,}",
-        "Training data": provenance["data_name"] or UNKNOWN,
-        "Digest of the training data": f"`{provenance['data_digest']}`" if provenance["data_digest"] else UNKNOWN,
+        "Training data": provenance.data_name or UNKNOWN,
+        "Digest of the training data": f"`{provenance.data_digest}`" if provenance.data_digest else UNKNOWN,
         "Training": UNKNOWN if kimg is None else f"{kimg:g} thousand images",
         "License of the weights": license,
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "", f"# {repo}", ""]
     lines += [f"A generator of images, trained with sg3tf {__version__}.", ""]
-    scale = LabelScale.from_json(provenance.get("label_scale"))
-    caption = _caption(c.label_dim, provenance["classes"], is_standardized=scale is not None)
+    classes, scale = provenance.classes, provenance.label_scale
+    caption = _caption(c.label_dim, classes, is_standardized=scale is not None)
     lines += [f"![{caption}](samples.png)", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in about.items()]
-    if classes := provenance["classes"]:
+    if classes:
         lines += ["", f"Classes, in the order of the labels: {', '.join(classes)}."]
     if scale:
         lines += ["", f"Labels are numbers, less their mean and divided by their standard deviation: {scale}."]
@@ -72,7 +72,7 @@ def model_card(
     imports = ["import numpy as np", "import sg3tf"] if c.label_dim else ["import sg3tf"]
     lines += ["", "## Use", "", "```python", *imports, "", f'G = sg3tf.load("hf://{repo}")']
     if c.label_dim:
-        single = is_number(provenance["classes"], c.label_dim)
+        single = is_number(classes, c.label_dim)
         zeros = f"label = np.zeros([1, {c.label_dim}])"
         lines += [zeros if single or scale else "label = np.eye(G.config.label_dim)[[0]]"]
         lines += ['images = G({"z": sg3tf.latents.z_from_seeds([85], G.config.z_dim), "label": label})']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,54 +12,76 @@ from sg3tf.models import hub
 from sg3tf.models.loading import class_names, generator_file, label_scale
 from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, OPTIONS, run_of, trained_nimg
 from sg3tf.utils.files import read_json_lines
+from sg3tf.utils.label_scale import LabelScale, labels_of_width
 
 #: File with the provenance of the weights in a repository created by `sg3tf upload`.
 PROVENANCE = "provenance.json"
-_UNKNOWN = {"training_kimg": None, "data_name": None, "data_digest": None}
+_PUBLISHED = ("training_kimg", "data_name", "data_digest")  # fields that the file adds to those of the network
 
 
-def training_provenance(path: str | os.PathLike[str], label_dim: int | None = None) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Origin of weights.
+
+    Attributes:
+        source: name of the file or folder, or address.
+        training_kimg: training length in thousands of images; None if unknown.
+        data_name, data_digest: of the training data; None if unknown.
+        classes: class names; () for none.
+        label_scale: of the labels before they were standardized; None if they were not.
+
+    Examples:
+        >>> Provenance("g.keras", training_kimg=7.0).to_json()["training_kimg"]
+        7.0
+    """
+
+    source: str
+    training_kimg: float | None = None
+    data_name: str | None = None
+    data_digest: str | None = None
+    classes: tuple[str, ...] = ()
+    label_scale: LabelScale | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name; without label_scale if it is None."""
+        fields = {**vars(self), "classes": list(self.classes)}
+        del fields["label_scale"]
+        return {**fields, "label_scale": self.label_scale.to_json()} if self.label_scale else fields
+
+
+def training_provenance(path: str | os.PathLike[str], label_dim: int | None = None) -> Provenance:
     """Return the training length and training data of the generator at `path`, from the files of its run.
 
     Args:
         path: run folder, checkpoint folder, .keras file or address, as for `sg3tf.load`.
         label_dim: label width of the generator. Class names and label scales of a different width, found in a folder
             above the generator, are left out.
-
-    Returns:
-        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names;
-        label_scale: {"mean": [...], "std": [...]} of the labels before they were standardized, only if they were.
     """
     found = _provenance(path)
-    if label_dim is not None and len(found["classes"]) != label_dim:
-        found["classes"] = []
-    if label_dim is not None and len(found.get("label_scale", {}).get("mean", ())) != label_dim:
-        found.pop("label_scale", None)
-    return found
+    if label_dim is None:
+        return found
+    classes, scale = labels_of_width(label_dim, found.classes, found.label_scale)
+    return dataclasses.replace(found, classes=classes, label_scale=scale)
 
 
-def _provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _provenance(path: str | os.PathLike[str]) -> Provenance:
     if hub.is_address(path):
         local = hub.fetch(str(path))
-        return {**_UNKNOWN, "source": str(path), **_of_labels(local), **_published(local)}
+        return Provenance(str(path), **_published(local), classes=class_names(local), label_scale=label_scale(local))
     path = Path(path)
     file = _followed(generator_file(path))
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
     run = run_of(file)
     options = _read_json(run / OPTIONS) if run else {}
     nimg = trained_nimg(file)
-    return {
-        "source": str(source.relative_to(run.parent)) if run else source.name,
-        "training_kimg": None if nimg is None else nimg / 1000,
-        "data_name": options.get("data_name"),
-        "data_digest": options.get("data_digest"),
-        **_of_labels(path),
-    }
-
-
-def _of_labels(path: Path) -> dict[str, Any]:
-    scale = label_scale(path)
-    return {"classes": list(class_names(path)), **({"label_scale": scale.to_json()} if scale else {})}
+    return Provenance(
+        source=str(source.relative_to(run.parent)) if run else source.name,
+        training_kimg=None if nimg is None else nimg / 1000,
+        data_name=options.get("data_name"),
+        data_digest=options.get("data_digest"),
+        classes=class_names(path),
+        label_scale=label_scale(path),
+    )
 
 
 def training_metrics(path: Path) -> dict[str, float]:
@@ -94,7 +117,7 @@ def _published(file: Path) -> dict[str, Any]:
         known = _read_json((file if file.is_dir() else file.parent) / PROVENANCE)
     except (OSError, ValueError):
         return {}
-    return {name: known[name] for name in _UNKNOWN if name in known}
+    return {name: known[name] for name in _PUBLISHED if name in known}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""All private names of TensorFlow that the project uses; tests/sg3tf/ops/test_tf_private.py has a test for each.
+"""Private names of TensorFlow that the library uses; tests/sg3tf/ops/test_tf_private.py has a test for each.
 
-None of them has a public counterpart. serving/stock_loader.py, which must run without this project, uses one more.
+None of them has a public counterpart. trainer/_tf_private.py and serving/stock_loader.py use others.
 """
 
 from __future__ import annotations

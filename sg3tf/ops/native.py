@@ -153,7 +153,7 @@ def native_attributes(resampling: Resampling) -> dict[str, Any]:
     }
 
 
-def native_resampling(op: Any, prefix: str = "", *, up: str = "", down: str = "", pad: str = "") -> Resampling:
+def native_resampling(op: Any, prefix: str = "", *, up: str = "", down: str = "", pad: str) -> Resampling:
     """Return the resampling described by the attributes of `op`.
 
     Args:

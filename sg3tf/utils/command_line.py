@@ -175,7 +175,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         return 1
 
 
-def help_text(name: str, options: flags.FlagValues, description: str, positional: str = "") -> str:
+def help_text(name: str, options: flags.FlagValues, description: str, positional: str) -> str:
     """Return the output of --help: usage, description, and each flag with its help, values and default."""
     lines = [f"usage: {' '.join(filter(None, [name, positional, '--flag=value ...']))}", "", description.strip(), ""]
     for flag_name in sorted(options):

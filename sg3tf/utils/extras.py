@@ -24,12 +24,12 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
     """Import an optional package.
 
     Args:
-      package: import name, such as "imageio_ffmpeg".
-      extra: the extra in pyproject.toml that installs it.
-      purpose: subject of the error message, such as "writing walk.mp4".
+        package: import name, such as "imageio_ffmpeg".
+        extra: the extra in pyproject.toml that installs it.
+        purpose: subject of the error message, such as "writing walk.mp4".
 
     Raises:
-      MissingExtraError: the package cannot be imported.
+        MissingExtraError: the package cannot be imported.
     """
     try:
         return importlib.import_module(package)

@@ -50,3 +50,18 @@ class LabelScale:
     def __str__(self) -> str:
         means, stds = (", ".join(f"{number:.4g}" for number in row) for row in (self.mean, self.std))
         return f"means {means}, standard deviations {stds}"
+
+
+def labels_of_width(
+    dim: int, classes: Sequence[str], scale: LabelScale | None
+) -> tuple[tuple[str, ...], LabelScale | None]:
+    """Return class names and label scale, without those of labels of another width than `dim`.
+
+    Both are looked up in folders above a network, where they may belong to another one.
+
+    Examples:
+        >>> labels_of_width(2, ("tabby", "manx"), LabelScale(mean=(40.0,), std=(10.0,)))
+        (('tabby', 'manx'), None)
+    """
+    fits = scale is not None and len(scale.mean) == dim
+    return tuple(classes) if len(classes) == dim else (), scale if fits else None

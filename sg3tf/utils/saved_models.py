@@ -11,7 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sg3tf.utils.files import DIGESTS, literal_folder, verify_checksums
+from sg3tf.utils.checksums import DIGESTS, verify_checksums
+from sg3tf.utils.files import literal_folder
 
 #: The file in a version folder that describes the export.
 METADATA_FILE = "assets.extra/sg3tf.json"
@@ -31,11 +32,11 @@ def no_gradient_warnings() -> Iterator[None]:
     inference needs none.
     """
     logger = logging.getLogger("absl")  # not tf.get_logger()
-    logger.addFilter(_is_no_gradient_warning)
+    logger.addFilter(_is_another_warning)
     try:
         yield
     finally:
-        logger.removeFilter(_is_no_gradient_warning)
+        logger.removeFilter(_is_another_warning)
 
 
 def require_intact(folder: Path) -> None:
@@ -63,5 +64,5 @@ def read_metadata(version_folder: Path) -> dict[str, Any] | None:
         raise OSError(f"{file} is damaged: {error}; export the version again") from error
 
 
-def _is_no_gradient_warning(record: logging.LogRecord) -> bool:
+def _is_another_warning(record: logging.LogRecord) -> bool:
     return "unsaved custom gradients" not in record.getMessage()

@@ -9,8 +9,8 @@ import pytest
 from absl import flags
 
 from sg3tf.models.loading import load
-from trainer import config
-from trainer.config import Options
+from trainer import option_flags
+from trainer.config import FIELDS, Options
 
 RECIPES = sorted(Path("examples/recipes").glob("*.flags"))
 DATA = {"data": "photos", "data_name": "photos", "data_digest": "sha256:0", "num_images": 64}
@@ -18,9 +18,9 @@ DATA = {"data": "photos", "data_name": "photos", "data_digest": "sha256:0", "num
 
 def options_of(path: Path) -> Options:
     values = flags.FlagValues()
-    config.define_flags(values)
+    option_flags.define_flags(values)
     values(["program", f"--flagfile={path}"])
-    return Options(image_channels=3, label_dim=0, **DATA, **config.given_options(values))
+    return Options(image_channels=3, label_dim=0, **DATA, **option_flags.given_options(values))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -30,7 +30,7 @@ def test_recipes(path: Path) -> None:
     assert options.gamma_warning is None
     names = re.findall("^--([a-z_]+)=", path.read_text(), re.MULTILINE)
     assert len(names) > 10 and len(set(names)) == len(names)
-    assert set(names) <= set(config.FIELDS)
+    assert set(names) <= set(FIELDS)
 
 
 @pytest.mark.parametrize(("recipe", "network"), [("small-32", "portraits-32"), ("small-64", "portraits-64")])

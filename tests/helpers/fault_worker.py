@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sg3tf.utils.files import atomic_path, verify_checksums
+from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.files import atomic_path
 
 SHORT = -1  # a write of a half, which is no error
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EINTR, SHORT)
@@ -121,7 +122,7 @@ class Build(Writer):
             Image.fromarray(pixels).save(self._source / kind / f"{number}.png")
 
     def write(self, number: int) -> None:
-        from sg3tf.data.build.command import build
+        from sg3tf.data.build.builder import build
         from sg3tf.data.conversion import BuildConfig
 
         with contextlib.redirect_stderr(io.StringIO()):  # the progress bar

@@ -531,7 +531,7 @@ def disturb(
 
 def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse what is under a final name and differs from an undisturbed run, and checkpoints that are damaged."""
-    from sg3tf.utils.files import verify_checksums
+    from sg3tf.utils.checksums import verify_checksums
 
     for checkpoint in folder.glob("runs/*/checkpoints/[0-9]*"):
         if problem := verify_checksums(checkpoint):

@@ -192,17 +192,17 @@ def test_provenance_of_weights(tmp_path):
     (run / "classes.json").write_text('["tabby", "manx"]')
     data = {"data_name": "cats", "data_digest": "abc", "classes": ["tabby", "manx"]}
     newest = {"source": f"{run.name}/network-snapshot-000012_400.keras", "training_kimg": 12.4, **data}
-    assert training_provenance(run) == newest
-    assert training_provenance(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
+    assert training_provenance(run).to_json() == newest
+    assert training_provenance(run / "network-snapshot-000010.keras").training_kimg == 10.0
     of_checkpoint = {"source": f"{run.name}/checkpoints/000012345", "training_kimg": 12.345, **data}
-    assert training_provenance(checkpoint) == of_checkpoint
+    assert training_provenance(checkpoint).to_json() == of_checkpoint
     (run / "network-snapshot-000012_400.keras").unlink()
-    assert training_provenance(run) == of_checkpoint  # newer than the snapshots
-    assert training_provenance(checkpoint / "generator.keras")["training_kimg"] == 12.345
+    assert training_provenance(run).to_json() == of_checkpoint  # newer than the snapshots
+    assert training_provenance(checkpoint / "generator.keras").training_kimg == 12.345
     lone = tmp_path / "g.keras"
     lone.touch()
     unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None, "classes": []}
-    assert training_provenance(lone) == unknown
+    assert training_provenance(lone).to_json() == unknown
 
 
 def test_stock_ops_only(version):

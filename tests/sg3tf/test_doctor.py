@@ -156,14 +156,23 @@ def test_wrong_gradient_alone(report: Doctor, wrong: dict[str, Any], monkeypatch
 
 
 @pytest.mark.native
-def test_operation_that_raises(report: Doctor, wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotImplementedError("no kernel\nat all"), "NotImplementedError: no kernel"),
+        (MemoryError(), "MemoryError: MemoryError"),
+    ],
+)
+def test_operation_that_raises(
+    report: Doctor, wrong: dict[str, Any], error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(y: Any) -> Any:
-        raise NotImplementedError("no kernel\nat all")
+        raise error
 
     wrong["sg3_upfirdn2d"] = broken
     only(monkeypatch, "upfirdn2d")
     status, lines = report()
-    assert status == 1 and failures(lines)[0].endswith("NotImplementedError: no kernel")
+    assert status == 1 and failures(lines)[0].endswith(said)
     assert len(lines) - lines.index(failures(lines)[0]) == 2  # goes on
 
 

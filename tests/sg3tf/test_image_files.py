@@ -376,5 +376,5 @@ def test_projection_and_data_build_read_the_same_pixels(tmp_path: Path) -> None:
             with open_image(tmp_path / name) as opened:
                 built, _ = crop_and_resize(opened, BuildConfig(16, channels=channels))
             cropped = center_crop(read_image(tmp_path / name, channels).image)
-            resized = cropped.resize((16, 16), Image.Resampling.LANCZOS)  # as editing.projector.read_picture
+            resized = cropped.resize((16, 16), Image.Resampling.LANCZOS)  # as editing.picture.read_picture
             np.testing.assert_array_equal(built, np.asarray(resized).reshape(16, 16, channels))

@@ -16,7 +16,7 @@ from sg3tf.models.ablations import ABLATION_PRESETS
 from sg3tf.utils.resolution import Size
 from tests.helpers.tiny_run import PLAIN
 from tools import options_page
-from trainer import config, losses, precision, step_order
+from trainer import config, losses, option_flags, precision, step_order
 from trainer.config import FIELDS, Change, Options, read_options
 from trainer.errors import OptionError
 from trainer.step_order import blur_sigma
@@ -300,9 +300,9 @@ def test_pictures_that_are_not_square(tmp_path):
     (change,) = wide.changes_since(new(resolution=512, gamma=wide.gamma), 1.0)
     assert str(change) == "--resolution from 512 to 512x256"
     values = flags.FlagValues()
-    config.define_flags(values)
+    option_flags.define_flags(values)
     values(["train", "--resolution=512x256"])
-    assert config.given_options(values) == {"resolution": Size(512, 256)}
+    assert option_flags.given_options(values) == {"resolution": Size(512, 256)}
     with pytest.raises(flags.IllegalFlagValueError, match="resolution='512x': give the side of a square, or width x"):
         values(["train", "--resolution=512x"])
     with pytest.raises(OptionError, match="--freezed=17: D has 16 convolutions"):
@@ -407,14 +407,14 @@ def test_properties_of_the_data_come_from_the_data_set(faces):
 
 def parse(*arguments):
     values = flags.FlagValues()
-    config.define_flags(values)
+    option_flags.define_flags(values)
     values(["program", *arguments])
     return values
 
 
 def test_flags_without_arguments_have_the_defaults_of_python():
     values = parse()
-    assert config.given_options(values) == {}
+    assert option_flags.given_options(values) == {}
     for name, default in config.DEFAULTS.items():
         value = values[name].value
         assert (tuple(value) if isinstance(value, list) else value) == default
@@ -422,18 +422,18 @@ def test_flags_without_arguments_have_the_defaults_of_python():
 
 def test_every_option_can_be_given_as_a_flag():
     wanted = {name: value for name, value in OTHER_VALUES.items() if name in config.DEFAULTS}
-    given = config.given_options(parse(*(f"--{name}={config.as_flag(value)}" for name, value in wanted.items())))
+    given = option_flags.given_options(parse(*(f"--{name}={config.as_flag(value)}" for name, value in wanted.items())))
     assert given == wanted
     assert {name: type(value) for name, value in given.items()} == {name: type(wanted[name]) for name in wanted}
 
 
 def test_values_equal_to_the_default_count_as_given():
-    assert config.given_options(parse("--snap=50", "--nomirror")) == {"snap": 50, "mirror": False}
+    assert option_flags.given_options(parse("--snap=50", "--nomirror")) == {"snap": 50, "mirror": False}
 
 
 def test_profile_steps_are_whole_numbers():
     with pytest.raises(OptionError, match="--profile_steps=a,b: give whole numbers"):
-        config.given_options(parse("--profile_steps=a,b"))
+        option_flags.given_options(parse("--profile_steps=a,b"))
 
 
 @pytest.mark.parametrize(
@@ -449,10 +449,10 @@ def test_profile_steps_are_whole_numbers():
 )
 def test_a_flag_without_effect_is_refused(aug, given, words):
     with pytest.raises(OptionError) as refusal:
-        config.check_given(given, changed(aug=aug))
+        option_flags.check_given(given, changed(aug=aug))
     assert [word for word in words if word not in str(refusal.value)] == []
     assert "\n" not in str(refusal.value)
-    config.check_given({"aug": aug, "gamma": 2.0}, changed(aug=aug))
+    option_flags.check_given({"aug": aug, "gamma": 2.0}, changed(aug=aug))
 
 
 def test_help_texts_stand_alone():

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from trainer.divergence_monitor import DivergenceMonitor
 from trainer.errors import TrainingError
-from trainer.logger import DivergenceMonitor
 from trainer.stats import as_summary
 
 GOOD = {

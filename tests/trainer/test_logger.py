@@ -11,6 +11,7 @@ import shutil
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -225,6 +226,11 @@ def test_stats_that_a_killed_run_wrote_after_its_last_checkpoint_are_removed(log
     again.close()
     kimg = [json.loads(line)["Progress/kimg"]["mean"] for line in file.read_text().splitlines()]
     assert kimg == [0.008, 0.016]
+
+
+def test_gigabytes_are_those_of_dry_run(monkeypatch):
+    monkeypatch.setattr(module.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=3_000_000_000))  # KiB
+    assert module.memory()["Resources/peak_cpu_mem_gb"] == pytest.approx(3072)
 
 
 def test_metrics_that_cannot_be_computed_do_not_end_a_run(logger, monkeypatch):

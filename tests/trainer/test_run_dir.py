@@ -12,12 +12,12 @@ import shutil
 import numpy as np
 import pytest
 
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
 from sg3tf.models import power_ema
 from sg3tf.models.loading import label_scale
-from sg3tf.utils import files
+from sg3tf.utils import checksums
 from sg3tf.utils.label_scale import LabelScale
 from tests.helpers.tiny_run import PLAIN
 from trainer import run_dir
@@ -32,7 +32,7 @@ def make_checkpoint(run, cur_nimg):
     folder = run_dir.new_checkpoint(run, cur_nimg)
     folder.mkdir(parents=True)
     (folder / "progress.json").write_text(json.dumps({"cur_nimg": cur_nimg}))
-    files.write_checksums(folder)
+    checksums.write_checksums(folder)
     return folder
 
 
@@ -380,7 +380,7 @@ def test_what_a_resumed_run_cannot_change_is_refused_with_values_and_remedy(run)
 def test_progress_that_cannot_be_read_is_refused(run):
     (checkpoint(run, 48) / "progress.json").write_text("[]")
     (checkpoint(run, 48) / "sha256.json").unlink()
-    files.write_checksums(checkpoint(run, 48))
+    checksums.write_checksums(checkpoint(run, 48))
     with pytest.raises(OptionError, match=r"progress.json cannot be read") as refusal:
         ResumePoint.from_path(checkpoint(run, 48))
     assert "\n" not in str(refusal.value)

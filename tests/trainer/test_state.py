@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
-from sg3tf.utils import files
+from sg3tf.utils import checksums, files
 from tests.helpers import tiny_run
 from trainer import run_dir
 from trainer.adam import BETA2, EPSILON
@@ -249,7 +249,7 @@ def test_progress_that_makes_no_sense_is_one_clear_line(saved, other):
     for content in ("[]", json.dumps({"cur_nimg": 8}), json.dumps({"cur_nimg": 8, "step": "x"})):
         (folder / "progress.json").write_text(content)
         (folder / "sha256.json").unlink()
-        files.write_checksums(folder)
+        checksums.write_checksums(folder)
         with pytest.raises(OptionError, match="cannot be restored"):
             other.restore(folder)
 

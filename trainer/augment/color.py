@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.geometry import product
 
 BRIGHTNESS = 0.2  # standard deviation of the shift

@@ -7,7 +7,7 @@ import math
 import tensorflow as tf
 
 from sg3tf.models.seeded_normal import random_bits
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 
 NOISE = 0.1  # scale of the half-normal standard deviation of the noise
 CUTOUT = 0.5  # share of the width and height that is cut out

@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from trainer.augment.active_params import AugmentParams
-from trainer.augment.geometry import octave_bands
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.random_params import BANDS
+
+Array = NDArray[np.float64]
 
 GAIN_OCTAVES = 1.0  # standard deviation of the binary logarithm of an amplified band's gain
 #: Share of each band in an image's power, if power is inversely proportional to the square of frequency.
 POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
+
+
+def octave_bands() -> Array:
+    """Four symmetric filters [4, 43] that add up to a unit impulse: frequencies up to pi/8, pi/4, pi/2 and pi.
+
+    Appendix B builds them from sym2, Daubechies' orthogonal 4-tap filter. With its power response P as a filter and
+    Q = 1 - P, P keeps the lower half of the frequencies and Q the upper half. P and Q at twice the spacing then split
+    the next octave off the part that P has kept.
+    """
+    root = np.sqrt(3)
+    sym2 = np.array([1 + root, 3 + root, 3 - root, 1 - root]) / 8
+    low = np.convolve(sym2, sym2[::-1])
+    high = _unit_impulse(len(low)) - low
+    bands, kept = [], np.ones(1)
+    for octave in range(3):
+        bands.append(np.convolve(kept, _spread(high, 2**octave)))
+        kept = np.convolve(kept, _spread(low, 2**octave))
+    bands.append(kept)
+    width = len(kept)
+    return np.stack([np.pad(band, (width - len(band)) // 2) for band in reversed(bands)])
+
+
+def _unit_impulse(size: int) -> Array:
+    return (np.arange(size) == size // 2).astype(np.float64)
+
+
+def _spread(taps: Array, spacing: int) -> Array:
+    """Taps of the filter f(z^spacing)."""
+    spread = np.zeros((len(taps) - 1) * spacing + 1)
+    spread[::spacing] = taps
+    return spread
 
 
 def band_gains(params: AugmentParams) -> tf.Tensor:

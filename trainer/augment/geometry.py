@@ -12,17 +12,14 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from sg3tf.ops.upfirdn2d import upfirdn2d
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 
-# --- Wavelet filters, of unit sum in float64 --------------------------------------------------------------------------
+# --- Resampling of images under affine transformations ----------------------------------------------------------------
 
-Array = NDArray[np.float64]
-
-#: Low-pass filter of the wavelet sym6: the most nearly symmetric of the orthogonal 12-tap filters with six zeros at the
-#: Nyquist frequency. Upsampling by 2 with it and downsampling with its mirror image is the identity.
+#: Low-pass filter of the wavelet sym6, with a sum of 1: the most nearly symmetric of the orthogonal 12-tap filters with
+#: six zeros at the Nyquist frequency. Upsampling by 2 with it and downsampling with its mirror image is the identity.
 SYM6 = (
     0.01089235016329234,
     0.002468306185923318,
@@ -37,40 +34,6 @@ SYM6 = (
     0.0012499610463979226,
     -0.005515933754688751,
 )
-
-
-def octave_bands() -> Array:
-    """Four symmetric filters [4, 43] that add up to a unit impulse: frequencies up to pi/8, pi/4, pi/2 and pi.
-
-    Appendix B builds them from sym2, Daubechies' orthogonal 4-tap filter. With its power response P as a filter and
-    Q = 1 - P, P keeps the lower half of the frequencies and Q the upper half. P and Q at twice the spacing then split
-    the next octave off the part that P has kept.
-    """
-    root = np.sqrt(3)
-    sym2 = np.array([1 + root, 3 + root, 3 - root, 1 - root]) / 8
-    low = np.convolve(sym2, sym2[::-1])
-    high = _unit_impulse(len(low)) - low
-    bands, kept = [], np.ones(1)
-    for octave in range(3):
-        bands.append(np.convolve(kept, _spread(high, 2**octave)))
-        kept = np.convolve(kept, _spread(low, 2**octave))
-    bands.append(kept)
-    width = len(kept)
-    return np.stack([np.pad(band, (width - len(band)) // 2) for band in reversed(bands)])
-
-
-def _unit_impulse(size: int) -> Array:
-    return (np.arange(size) == size // 2).astype(np.float64)
-
-
-def _spread(taps: Array, spacing: int) -> Array:
-    """Taps of the filter f(z^spacing)."""
-    spread = np.zeros((len(taps) - 1) * spacing + 1)
-    spread[::spacing] = taps
-    return spread
-
-
-# --- Resampling of images under affine transformations ----------------------------------------------------------------
 
 #: Smaller images are narrower than the reach of the filter beyond their edges.
 SMALLEST = 6

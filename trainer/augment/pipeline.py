@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.augment import color, corruption, filtering, geometry
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.pipes import PIPES
 from trainer.augment.random_params import COLUMNS
 

@@ -10,16 +10,15 @@ from absl.flags import DEFINE_string, FlagValues
 from sg3tf.cli import drawing_flags
 from sg3tf.generate.sheets import mix_pairs, mixing_sheet
 from sg3tf.images import enlarge
-from sg3tf.utils import flags as shared
 
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    drawing_flags.define_network(options)
+    drawing_flags.define_drawing_network(options)
     drawing_flags.define_noise(options)
-    shared.define_truncation(options)
-    shared.define_class(options)
-    shared.define_transform(options)
+    drawing_flags.define_truncation(options)
+    drawing_flags.define_class(options)
+    drawing_flags.define_transform(options)
     DEFINE_string("rows", "0-3", "Sources of the rows: seeds, or an .npz file of latents.", flag_values=options)
     DEFINE_string("cols", "4-9", "Sources of the columns: seeds, or an .npz file of latents.", flag_values=options)
     DEFINE_string(

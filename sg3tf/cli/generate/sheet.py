@@ -11,16 +11,15 @@ from sg3tf.cli import drawing_flags
 from sg3tf.generate.network import Network
 from sg3tf.generate.sheets import class_sheet, latents_of_classes
 from sg3tf.latents import parse_seeds
-from sg3tf.utils import flags as shared
 
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    drawing_flags.define_network(options)
+    drawing_flags.define_drawing_network(options)
     drawing_flags.define_noise(options)
-    shared.define_truncation(options)
-    shared.define_transform(options)
-    shared.define_seeds(options, "0-7", "Seeds and ranges, one per row: 0-7,85.")
+    drawing_flags.define_truncation(options)
+    drawing_flags.define_transform(options)
+    drawing_flags.define_seeds(options, "0-7", "Seeds and ranges, one per row: 0-7,85.")
     DEFINE_string(
         "classes", None,
         "Classes, one per column: names separated by commas, or numbers and ranges, 0-3,7; default: all.",

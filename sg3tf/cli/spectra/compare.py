@@ -18,7 +18,7 @@ from sg3tf.utils.json_text import to_json
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    figures.define_out(options)
+    figures.define_png_out(options)
 
 
 def main(options: Any, files: list[str]) -> None:

@@ -11,7 +11,7 @@ from sg3tf.metrics import plots, spectra
 from sg3tf.utils import flags as shared
 
 
-def define_out(options: flags.FlagValues) -> None:
+def define_png_out(options: flags.FlagValues) -> None:
     """Define --out."""
     shared.define_out(options, ".png file to write.")
 

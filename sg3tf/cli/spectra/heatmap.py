@@ -16,7 +16,7 @@ from sg3tf.utils import flags as shared
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    figures.define_out(options)
+    figures.define_png_out(options)
     figures.define_power_limits(options)
 
 

@@ -27,15 +27,15 @@ def beam_shards(
     """Write the shards of `plan` into `folder`.
 
     Args:
-      source, max_images: arguments of `find_source`.
-      folder: an existing folder.
-      config: properties of the data set.
-      plan: file name and indices of every shard.
-      options: pipeline options, as on Beam's command line; the default runner is the DirectRunner.
+        source, max_images: arguments of `find_source`.
+        folder: an existing folder.
+        config: properties of the data set.
+        plan: file name and indices of every shard.
+        options: pipeline options, as on Beam's command line; the default runner is the DirectRunner.
 
     Raises:
-      MissingExtraError: apache-beam is not installed.
-      DataError: the pipeline failed.
+        MissingExtraError: apache-beam is not installed.
+        DataError: the pipeline failed.
     """
     beam = require("apache_beam", extra="beam", purpose="--runner=beam")
     pipeline_options = require("apache_beam.options.pipeline_options", extra="beam", purpose="--runner=beam")

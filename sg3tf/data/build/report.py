@@ -20,9 +20,9 @@ class Report:
     """Outcome of a build.
 
     Attributes:
-      source: source of the images.
-      skipped: {name: reason} of the images that could not be used.
-      notes: possibly unexpected changes to images.
+        source: source of the images.
+        skipped: {name: reason} of the images that could not be used.
+        notes: possibly unexpected changes to images.
     """
 
     source: Source

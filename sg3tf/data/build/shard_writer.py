@@ -11,7 +11,7 @@ from sg3tf.data.conversion import BuildConfig, Converted
 from sg3tf.data.record_index import write_index
 from sg3tf.data.shards import LABELS, ContentDigest, write_labels, write_manifest
 from sg3tf.data.tfrecord import FRAME, record_writer
-from sg3tf.utils.files import digest_file
+from sg3tf.utils.checksums import digest_file
 
 
 @dataclass
@@ -19,11 +19,11 @@ class Shard:
     """Report on a written shard.
 
     Attributes:
-      file: file name.
-      digests: digests of its images, in hexadecimal.
-      sizes: bytes of its records, including their framing.
-      skipped: {name: reason} of the images that could not be used.
-      notes: notes about the images.
+        file: file name.
+        digests: digests of its images, in hexadecimal.
+        sizes: bytes of its records, including their framing.
+        skipped: {name: reason} of the images that could not be used.
+        notes: notes about the images.
     """
 
     file: str

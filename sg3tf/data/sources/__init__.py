@@ -42,14 +42,14 @@ def find_source(
     """List the images and labels of a collection of any known kind.
 
     Args:
-      path: file or folder.
-      max_images: list at most this many images, spread over the source.
-      labels: list labels, too.
-      missing_labels: keep images without a label, in a folder or zip file of images.
-      standardized: treat labels as numbers, and standardize them to mean 0 and standard deviation 1.
+        path: file or folder.
+        max_images: list at most this many images, spread over the source.
+        labels: list labels, too.
+        missing_labels: keep images without a label, in a folder or zip file of images.
+        standardized: treat labels as numbers, and standardize them to mean 0 and standard deviation 1.
 
     Raises:
-      DataError: `path` does not exist, is of an unknown kind, or is damaged; or labels are malformed or missing.
+        DataError: `path` does not exist, is of an unknown kind, or is damaged; or labels are malformed or missing.
     """
     reject_remote(path)
     if not path.exists():

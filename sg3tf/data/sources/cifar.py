@@ -52,7 +52,7 @@ def find(path: Path) -> Source:
     """List the images, batch by batch.
 
     Raises:
-      DataError: a batch is missing, or is not from CIFAR-10.
+        DataError: a batch is missing, or is not from CIFAR-10.
     """
     classes = tuple(name.decode() for name in _entry(_load(path, _META), b"label_names", path, _META))
     entries = []

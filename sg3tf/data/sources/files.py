@@ -44,13 +44,13 @@ def find(path: Path, labels: bool = True, missing_labels: bool = False, numbers:
     """List the images below `path`, with labels from dataset.json or, if there is none, from subfolders.
 
     Args:
-      path: folder or zip file.
-      labels: list labels, too.
-      missing_labels: keep images without a label.
-      numbers: treat integer labels as numbers rather than classes.
+        path: folder or zip file.
+        labels: list labels, too.
+        missing_labels: keep images without a label.
+        numbers: treat integer labels as numbers rather than classes.
 
     Raises:
-      DataError: there are no images, or the labels are malformed or incomplete.
+        DataError: there are no images, or the labels are malformed or incomplete.
     """
     files = [*_entries(path)[1]] if path.is_file() else sorted(_files_below(path))
     images, remarks = _images_among(path, files)
@@ -87,8 +87,8 @@ def read_file(path: Path, name: str, size: int = -1) -> bytes:
     """Return the content of a file below a folder or in a zip file, or its first `size` bytes.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: a zip entry is damaged, or uses an unsupported compression.
+        OSError: the file cannot be read.
+        ValueError: a zip entry is damaged, or uses an unsupported compression.
     """
     if path.is_file():
         archive, entries = _entries(path)
@@ -109,7 +109,7 @@ def _check_size(available: int, wanted: int) -> None:
     Entries of a zip file of a few megabytes can expand to more than the memory.
 
     Raises:
-      ValueError: the file is larger.
+        ValueError: the file is larger.
     """
     most = max(_LEAST_LIMIT, _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0))  # Pillow raises at twice as many
     if wanted < 0 and available > most:
@@ -123,7 +123,7 @@ def stamp(path: Path, name: str) -> tuple[int, int, int]:
     nanoseconds.
 
     Raises:
-      OSError: the file does not exist.
+        OSError: the file does not exist.
     """
     if path.is_file():
         entry = _entries(path)[1][name]
@@ -250,7 +250,7 @@ def _labels_from_json(
     """Read {"labels": [[name relative to the JSON file, label], ...]}; null means no labels.
 
     Returns:
-      (image, label) pairs in the order of `images`, and remarks.
+        (image, label) pairs in the order of `images`, and remarks.
     """
     where = f"{path}: {folder / LABELS_FILE}"
     table: dict[str, RawLabel] = {}
@@ -301,7 +301,7 @@ def _classes_from_folders(
     """Use the folders directly below `top`, the deepest folder that contains all images, as classes.
 
     Returns:
-      Entries, classes, images without a class, and remarks.
+        Entries, classes, images without a class, and remarks.
     """
     inner = {name: PurePosixPath(name).relative_to(top).parts for name in images}
     parts = _first_folders(inner.values())

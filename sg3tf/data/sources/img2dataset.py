@@ -51,8 +51,8 @@ def find(path: Path) -> Source:
     """List the images, file by file, except for failed downloads.
 
     Raises:
-      MissingExtraError: pyarrow is needed and not installed.
-      DataError: a file is damaged, or there are no images.
+        MissingExtraError: pyarrow is needed and not installed.
+        DataError: a file is damaged, or there are no images.
     """
     entries, failed = [], 0
     for file in _files(path):

@@ -27,8 +27,8 @@ def find(path: Path) -> Source:
     """List the keys.
 
     Raises:
-      MissingExtraError: lmdb is not installed.
-      DataError: the database is damaged or empty.
+        MissingExtraError: lmdb is not installed.
+        DataError: the database is damaged or empty.
     """
     try:
         with _open(path).begin() as transaction:

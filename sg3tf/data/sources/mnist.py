@@ -31,7 +31,7 @@ def find(path: Path) -> Source:
     """List the images in order.
 
     Raises:
-      DataError: a file is missing or damaged, or the numbers of labels and images differ.
+        DataError: a file is missing or damaged, or the numbers of labels and images differ.
     """
     images, labels = _load(_file(path, _IMAGES), 3), _load(_file(path, _LABELS), 1)
     if len(images) != len(labels):

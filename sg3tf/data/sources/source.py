@@ -17,14 +17,14 @@ class Source:
     """Images in order, with their labels.
 
     Attributes:
-      path: file or folder.
-      entries: (name, label) of every image; names are unique and locate images within `path`.
-      label: kind and width of the labels.
-      read: opens an image by its name; picklable.
-      classes: class names, if known.
-      unused: (name, reason) of existing images that are not among the entries.
-      remarks: lines about the source for the summary of a build.
-      scale: scale of the labels before standardization; None if they were not standardized.
+        path: file or folder.
+        entries: (name, label) of every image; names are unique and locate images within `path`.
+        label: kind and width of the labels.
+        read: opens an image by its name; picklable.
+        classes: class names, if known.
+        unused: (name, reason) of existing images that are not among the entries.
+        remarks: lines about the source for the summary of a build.
+        scale: scale of the labels before standardization; None if they were not standardized.
     """
 
     path: Path

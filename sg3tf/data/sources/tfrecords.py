@@ -22,7 +22,7 @@ def find(path: Path) -> Source:
     """List the images of the largest resolution in order, with their labels.
 
     Raises:
-      DataError: see `sg3tf.data.dataset.open_dataset`.
+        DataError: see `sg3tf.data.dataset.open_dataset`.
     """
     store = _open(path)
     entries = tuple((str(i), _label(store, i)) for i in range(store.num_images))

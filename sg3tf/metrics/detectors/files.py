@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from sg3tf.utils.files import digest_file
+from sg3tf.utils.checksums import digest_file
 from sg3tf.utils.resolution import Resolution, size_of
 
 # --- Files ------------------------------------------------------------------------------------------------------------

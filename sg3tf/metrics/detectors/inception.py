@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, uint8_to_rgb, verified_digest
+from sg3tf.utils.error_text import first_line
 
 PUBLISHED = PublishedFile(
     "classify_image_graph_def.pb",
@@ -77,7 +78,7 @@ def load(folder: Path) -> Inception:
     except google.protobuf.message.DecodeError as error:
         raise DetectorError(f"{path}: not a frozen graph of TensorFlow ({error})") from error
     except (ValueError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)[:200]
         raise DetectorError(f"{path}: detector file of the wrong network ({reason}); see {PUBLISHED.url}") from error
 
 

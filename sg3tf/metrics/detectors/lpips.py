@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 
+#: (images, other images), float32 [N, H, W, C] nominally in [-1, 1] -> float32 [N].
+Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 MAX_SIZE = 256  # longer side of images for published values
 

@@ -58,8 +58,7 @@ def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(explore, "_export", lambda network, base: None)
     monkeypatch.setattr(explore, "_serve", lambda base, port: SimpleNamespace(rest_port=1, drain=lambda: False))
-    monkeypatch.setattr(explore.threading, "Event", lambda: SimpleNamespace(wait=lambda: None, set=lambda: None))
-    monkeypatch.setattr(explore.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("serving.server.server.stop_on_signals", lambda: SimpleNamespace(wait=lambda: None))
     monkeypatch.setattr(os, "_exit", end)
     with pytest.raises(Ended) as caught:
         explore.explore(SimpleNamespace(network=["first", "newest"], port=0, browser=False))
@@ -67,6 +66,10 @@ def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.err.endswith("stopped before all requests were answered\n")
     assert printed.out.endswith("network=newest\n")  # the one that the page shows, for the commands that it copies
+
+
+def provenance_of(source):
+    return SimpleNamespace(to_json=lambda: {"source": str(source)})
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_networks(network, loaded, source, monkeypatch, tmp_path):
     monkeypatch.setattr("sg3tf.Generator", presets)
     monkeypatch.setattr(loading, "load", lambda name: f"file {name}")
     monkeypatch.setattr(loading, "resolve_network", lambda name: f"{name}, resolved")
-    monkeypatch.setattr(provenance, "training_provenance", lambda source: {"source": str(source)})
+    monkeypatch.setattr(provenance, "training_provenance", provenance_of)
     monkeypatch.setattr(
         saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)
     )

@@ -9,7 +9,8 @@ import pytest
 
 from serving.server import model_manager
 from serving.server.errors import RequestError
-from serving.server.model_manager import ModelManager, VersionPolicy, parse_policy, version_folders
+from serving.server.model_manager import ModelManager, version_folders
+from serving.server.version_policy import VersionPolicy, parse_policy
 
 LATEST = VersionPolicy(latest=1)
 

@@ -23,8 +23,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.server import __main__ as program
 from serving.server import address
 from serving.server import server as server_module
-from serving.server.model_manager import parse_policy, read_model_config
+from serving.server.model_config import read_model_config
 from serving.server.security import ApiKey, Certificate
+from serving.server.version_policy import parse_policy
 from sg3tf.utils.hosts import is_loopback
 
 SLOW = 20_000

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import sg3tf
 from sg3tf.cli import main as console
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.encoding import encode_png
 from sg3tf.metrics import compute, detectors

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.labels import Label
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example

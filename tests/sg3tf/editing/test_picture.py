@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.editing.projector import read_picture
+from sg3tf.editing.picture import read_picture
 from sg3tf.utils.resolution import Size
 
 R = 16

@@ -13,7 +13,8 @@ from PIL import Image
 
 import sg3tf
 from sg3tf import images
-from sg3tf.editing.perceptual import Distance, make_distance, pixels
+from sg3tf.editing.perceptual import pixels, pixels_and_features
+from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
 from sg3tf.generate.keras_network import KerasNetwork
@@ -21,6 +22,7 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.projection import project, projection_frames, psnr, quality, tune_network
 from sg3tf.images import save_png, to_uint8
 from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.loading import class_names, label_scale
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.utils.label_scale import LabelScale
@@ -147,6 +149,12 @@ def test_locality_keeps_other_images(alias_free: Network):
     assert change[1.0] < 0.7 * change[0.0]
 
 
+def test_locality_needs_others(alias_free: Network):
+    ws, target = np.ones([8, 16], np.float32), np.zeros([16, 16, 3], np.float32)
+    with pytest.raises(ValueError, match="locality=1: needs others"):
+        tune(alias_free.generator, ws, None, target, pixels, steps=1, learning_rate=1e-3, locality=1.0)
+
+
 def test_frames(alias_free: Network):
     target = drawn(alias_free, 1)
     found = project(alias_free, target, steps=7)
@@ -250,7 +258,7 @@ def test_command_compares_the_features_of_the_discriminator_beside_the_network(
 
     found, said = run(f"--network={own}", f"--video={film}")
     assert f"distance: pixels, and features of the discriminator {beside}\n" in said
-    assert found == expected(make_distance(discriminator=D))
+    assert found == expected(pixels_and_features(D))
     with Image.open(film) as frames:
         assert frames.format == "GIF" and frames.size == (2 * R, R)
     given, said = run(f"--network={other}", f"--discriminator={beside}")

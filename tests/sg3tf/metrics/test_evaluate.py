@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
 from sg3tf.metrics import ArrayImages, Evaluation, MetricResult, check, compute, detectors, samples

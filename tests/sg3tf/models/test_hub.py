@@ -25,7 +25,7 @@ from sg3tf.cli import upload
 from sg3tf.generate.open_network import open_network
 from sg3tf.models import hub
 from sg3tf.models.model_card import model_card
-from sg3tf.models.provenance import training_metrics, training_provenance
+from sg3tf.models.provenance import Provenance, training_metrics, training_provenance
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 4, "label_dim": 2}
@@ -112,7 +112,7 @@ def test_a_repository(generator: Any, cache: Path, tmp_path: Path) -> None:
         assert same(sg3tf.load(address), generator)
     assert open_network("hf://user/cats").classes == ("tabby", "manx")
     expected = {"training_kimg": 7.0, "data_name": "cats", "data_digest": "abc", "source": "hf://user/cats"}
-    assert training_provenance("hf://user/cats") == {**expected, "classes": ["tabby", "manx"]}
+    assert training_provenance("hf://user/cats") == Provenance(**expected, classes=("tabby", "manx"))
 
 
 def test_metrics_of_a_repository(generator: Any, cache: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -342,7 +342,7 @@ def test_labels_that_were_standardized(tmp_path: Path, monkeypatch: pytest.Monke
     assert json.loads(described.value)["label_scale"] == scale
     # Of a network with another number of labels, which lies above.
     sg3tf.Generator.from_preset("stylegan2", 8, **TINY | {"label_dim": 3}).save(tmp_path / "run" / "g.keras")
-    assert "label_scale" not in training_provenance(tmp_path / "run" / "g.keras", 3)
+    assert "label_scale" not in training_provenance(tmp_path / "run" / "g.keras", 3).to_json()
 
 
 def shell_command(card: str) -> list[str]:
@@ -417,9 +417,9 @@ def test_labels_of_the_samples(
             drawn.append(inputs.get("label"))
             return np.zeros([1, 8, 8, 3], np.float32)
 
-    assert len(list(upload._samples(Recording(), classes))) == 16
+    assert len(list(upload._samples(Recording(), classes, is_standardized=False))) == 16
     assert (drawn[0] is None) if first is None else drawn[0].tolist() == [first]
-    provenance = {"training_kimg": None, "data_name": None, "data_digest": None, "classes": classes}
+    provenance = Provenance("g.keras", classes=tuple(classes))
     card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, metrics={})
     assert caption in card and code in card
     parsed: list[Any] = []
@@ -483,12 +483,12 @@ def test_links_to_networks(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(run)
     for path in (tmp_path / "cats.keras", tmp_path / "run", tmp_path / "run" / "network-snapshot-000007.keras"):
         found = training_provenance(path)
-        assert (found["training_kimg"], found["source"]) == (7, f"{run.name}/network-snapshot-000007.keras")
+        assert (found.training_kimg, found.source) == (7, f"{run.name}/network-snapshot-000007.keras")
     copy = shutil.copytree(run, tmp_path / run.name)
     (copy / "network-snapshot-000007.keras").rename(tmp_path / "moved.keras")
     (copy / "network-snapshot-000007.keras").symlink_to(tmp_path / "moved.keras")
     for path in (copy, copy / "network-snapshot-000007.keras"):
-        assert training_provenance(path)["training_kimg"] == 7 and training_metrics(path) == {"swd": 17.5}
+        assert training_provenance(path).training_kimg == 7 and training_metrics(path) == {"swd": 17.5}
 
 
 def test_a_run_in_training(run: Path, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

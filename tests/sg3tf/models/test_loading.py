@@ -84,8 +84,8 @@ def test_an_official_pickle_names_the_command_that_converts_it(tmp_path):
 def test_label_files_of_another_network_do_not_stay(tmp_path):
     file = tmp_path / "a.keras"
     file.touch()
-    loading.write_label_files(file, ["cat", "dog"], LabelScale(mean=(1.0, 2.0), std=(3.0, 4.0)))
+    loading.write_label_files(tmp_path, ["cat", "dog"], LabelScale(mean=(1.0, 2.0), std=(3.0, 4.0)), prefix="a-")
     assert loading.class_names(file) == ("cat", "dog")
     assert loading.label_scale(file) == LabelScale(mean=(1.0, 2.0), std=(3.0, 4.0))
-    loading.write_label_files(file, (), None)
+    loading.write_label_files(tmp_path, (), None, prefix="a-")
     assert list(tmp_path.iterdir()) == [file]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from sg3tf.utils import files
+from sg3tf.utils import checksums
 
 
 @pytest.fixture
 def sealed(tmp_path):
     (tmp_path / "a").write_bytes(b"content")
     (tmp_path / "b").write_bytes(b"")
-    files.write_checksums(tmp_path)
+    checksums.write_checksums(tmp_path)
     return tmp_path
 
 
 def test_an_intact_folder_has_no_problem(sealed):
-    assert files.verify_checksums(sealed) is None
+    assert checksums.verify_checksums(sealed) is None
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_an_intact_folder_has_no_problem(sealed):
         (lambda folder: (folder / "a").write_bytes(b"conten"), "a is damaged"),
         (lambda folder: (folder / "b").write_bytes(b" "), "b is damaged"),
         (lambda folder: (folder / "b").unlink(), "b cannot be read: No such file"),
-        (lambda folder: (folder / files.DIGESTS).unlink(), "sha256.json cannot be read"),
-        (lambda folder: (folder / files.DIGESTS).write_text("{"), "sha256.json cannot be read"),
-        (lambda folder: (folder / files.DIGESTS).write_text("3"), "sha256.json cannot be read"),
+        (lambda folder: (folder / checksums.DIGESTS).unlink(), "sha256.json cannot be read"),
+        (lambda folder: (folder / checksums.DIGESTS).write_text("{"), "sha256.json cannot be read"),
+        (lambda folder: (folder / checksums.DIGESTS).write_text("3"), "sha256.json cannot be read"),
     ],
 )
 def test_damage_is_named(sealed, damage, words):
     damage(sealed)
-    assert files.verify_checksums(sealed).startswith(words)
+    assert checksums.verify_checksums(sealed).startswith(words)

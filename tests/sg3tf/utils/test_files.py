@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from sg3tf.utils import files
-from sg3tf.utils.files import append_line, atomic_directory, atomic_write, digest_file, local_path, read_json_lines
+from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.files import append_line, atomic_directory, atomic_write, local_path, read_json_lines
 
 
 def test_file_is_replaced_only_at_the_end(tmp_path):

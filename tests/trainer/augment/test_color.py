@@ -9,7 +9,7 @@ from scipy import stats
 
 from tests.helpers.forced_params import drawn, forced, smooth_images
 from tests.helpers.numerics import relative_error
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.color import TRANSFORMS, apply_color_matrices, color_matrices
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.helpers.forced_params import drawn, forced
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.corruption import add_noise, cut_out
 from trainer.augment.random_params import COLUMNS
 

@@ -9,9 +9,8 @@ from scipy import stats
 
 from tests.helpers.forced_params import drawn, forced
 from tests.helpers.numerics import relative_error
-from trainer.augment.active_params import AugmentParams
-from trainer.augment.filtering import band_gains, filter_bands
-from trainer.augment.geometry import octave_bands
+from trainer.augment.augment_params import AugmentParams
+from trainer.augment.filtering import band_gains, filter_bands, octave_bands
 from trainer.augment.random_params import COLUMNS
 
 POWER = np.array([10, 1, 1, 1]) / 13

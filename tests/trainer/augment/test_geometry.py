@@ -13,7 +13,7 @@ from sg3tf.ops import use_backend
 from tests.helpers.forced_params import drawn, forced
 from tests.helpers.numerics import relative_error
 from trainer.augment import geometry
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.geometry import TRANSFORMS, inverse_transformations, product
 from trainer.augment.random_params import COLUMNS
 

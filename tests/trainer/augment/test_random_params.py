@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.helpers.forced_params import drawn
-from trainer.augment.active_params import AugmentParams
+from trainer.augment.augment_params import AugmentParams
 from trainer.augment.random_params import COLUMNS, NORMAL_COLUMNS
 
 

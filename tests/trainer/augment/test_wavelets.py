@@ -8,7 +8,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from trainer.augment.geometry import SYM6, octave_bands
+from trainer.augment.filtering import octave_bands
+from trainer.augment.geometry import SYM6
 
 
 def response(taps, frequency):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import sg3tf.data
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.errors import DataError
 from sg3tf.utils.extras import MissingExtraError

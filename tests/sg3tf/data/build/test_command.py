@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.command import build, define_flags, main
+from sg3tf.data.build.builder import build
+from sg3tf.data.build.command import define_flags, main
 from sg3tf.data.conversion import BuildConfig, parse_aspect, resolution_of_aspect
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.encoding import Encoding
@@ -25,7 +26,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from sg3tf.data.verify import verify
 from sg3tf.utils import command_line
-from sg3tf.utils.files import digest_file
+from sg3tf.utils.checksums import digest_file
 from sg3tf.utils.resolution import Size
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.build.report import Report
 from sg3tf.data.conversion import ENLARGED, BuildConfig
 from sg3tf.data.dataset import open_dataset

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError

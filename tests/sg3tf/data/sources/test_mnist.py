@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
