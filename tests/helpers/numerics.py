@@ -1,4 +1,4 @@
-"""Comparisons of arrays, and the two image layouts."""
+"""Random numbers, comparisons, and the two image layouts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from tests.helpers.reference.resampling import kernel2d
 
 Array = NDArray[Any]
 Function = Callable[[tf.Tensor], tf.Tensor]
+
+
+def random(*shape: int, seed: int = 0) -> Array:
+    """Normally distributed float32 numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def relative_error(actual: Any, expected: Any) -> float:
