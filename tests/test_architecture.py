@@ -123,6 +123,24 @@ def test_importlib_imports_nothing_above() -> None:
             assert not [name for name in imports(file) if name.split(".")[0] in above], file
 
 
+WITHOUT_TENSORFLOW = """
+import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    if "tensorflow" in sys.modules:
+        sys.exit(f"{module} imports TensorFlow")
+"""
+
+
+def test_tensorflow_is_not_imported_where_nothing_is_computed_with_it() -> None:
+    """Commands check their flags first, and set TensorFlow's log level: its notices would stand beside a refusal."""
+    data = ["sg3tf.data.build.command", "sg3tf.data.verify"]
+    modules = ["sg3tf.remote", "sg3tf.metrics", "sg3tf.metrics.plots", *data]
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_durations_are_not_measured_by_the_wall_clock() -> None:
     """It jumps; time.monotonic does not. Dates for people and the ages of files are all that need it."""
     allowed = {"trainer/logger.py: time.time", "sg3tf/metrics/cache.py: time.time", "sg3tf/utils/files.py: time.time"}

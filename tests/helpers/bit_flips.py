@@ -1,4 +1,4 @@
-"""Flipped bits in files, and the number and the seed of injected faults."""
+"""Damaged files, and the number and the seed of injected faults."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ SEED = int(os.environ.get("SG3TF_FAULTS_SEED", "0"))
 def cases(few: int) -> int:
     """Return SG3TF_FAULTS, the number of cases of each kind, or `few` without it."""
     return int(os.environ.get("SG3TF_FAULTS", few))
+
+
+def cut(file: Path) -> None:
+    """Remove the last 100 bytes of the file."""
+    file.write_bytes(file.read_bytes()[:-100])
 
 
 def flips(file: Path, few: int) -> Iterator[int]:

@@ -1,4 +1,7 @@
-"""Images with known features: each is of one color, and the colors are normally distributed."""
+"""Images with known features, and data sets that metrics and training draw from.
+
+Each image is of one color, and the colors are normally distributed.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +95,23 @@ class Data:
         return self.labels[i]
 
 
+class FiftyLabels:
+    """Labels of a data set of 50 images in three classes."""
+
+    label_dim, digest, part = 3, "d", "all"
+
+    def __len__(self) -> int:
+        return 50
+
+    def label(self, i: int) -> NDArray[np.float32]:
+        return np.eye(3, dtype=np.float32)[i % 3]
+
+
+def digest(array: Any) -> str:
+    """What recorded arrays are compared by: 16 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
 class MeanColor:
     """A detector whose features are the mean color from 0 to 255; all its outputs are the same."""
 
@@ -110,3 +130,8 @@ class MeanColor:
         counted = tf.ensure_shape(tf.numpy_function(count, [images], tf.uint8), images.shape)
         features = self.scale * tf.reduce_mean(tf.cast(counted, tf.float32), axis=[1, 2])
         return dict.fromkeys(self.outputs, features)
+
+
+def two_detectors() -> dict[str, MeanColor]:
+    """The detectors of mean colors under the names that metrics load them by."""
+    return {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}

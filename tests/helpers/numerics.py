@@ -1,4 +1,4 @@
-"""Comparisons of arrays, and the two image layouts."""
+"""Random numbers, comparisons, and the two image layouts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 from ml_dtypes import finfo
 from numpy.typing import NDArray
@@ -14,6 +15,11 @@ from tests.helpers.reference.resampling import kernel2d
 
 Array = NDArray[Any]
 Function = Callable[[tf.Tensor], tf.Tensor]
+
+
+def random(*shape: int, seed: int = 0) -> Array:
+    """Normally distributed float32 numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def relative_error(actual: Any, expected: Any) -> float:
@@ -28,6 +34,11 @@ def psnr(actual: Any, expected: Any) -> float:
     """10 log10(4 / mean squared difference) dB: images in [-1, 1] have a range of 2."""
     difference = np.asarray(actual, np.float64) - np.asarray(expected, np.float64)
     return float(10 * np.log10(4 / np.mean(difference**2)))
+
+
+def assert_normal(sample: Array, deviation: float) -> None:
+    """Assert that the numbers may well be normally distributed, with mean 0."""
+    assert scipy.stats.kstest(sample, scipy.stats.norm(0, deviation).cdf).pvalue > 1e-4
 
 
 def nhwc(x: Any) -> Array:

@@ -14,7 +14,7 @@ from sg3tf.generate.open_network import open_network
 from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.latents import transform_matrix, z_from_seeds
 from sg3tf.utils.label_scale import LabelScale
-from tests.sg3tf.test_video import decoded
+from tests.helpers.video_files import decoded
 
 ROOT = Path(__file__).parents[2]
 LABEL = np.float32([0, 1])

@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,11 +28,6 @@ ARRAYS = [
     np.zeros([0, 4], np.float32),
     np.array([[b"a", b"bc"]], object),
 ]
-
-
-def test_no_tensorflow():
-    check = "import sys, sg3tf.remote; sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}-{array.ndim}")

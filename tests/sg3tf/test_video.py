@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import resource
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
 
 from sg3tf import video
 from tests.helpers.numerics import Array
+from tests.helpers.video_files import decoded
 
 
 def smooth_frames(channels: int, side: int = 32) -> Array:
     """Frames that a lossy codec keeps: a gradient that moves from frame to frame, [7, side, 32, C] uint8."""
     y, x, t = np.arange(side)[:, None], np.arange(32), np.arange(7)[:, None, None]
     return np.stack([np.broadcast_to(4 * x + 2 * y + 8 * t + 3, (7, side, 32))] * channels, axis=-1).astype(np.uint8)
-
-
-def decoded(path: Path, height: int = 32, width: int = 32) -> tuple[int, Array]:
-    """Frames per second, and frames [N, H, W, 3] uint8."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    done = subprocess.run(command, capture_output=True, check=True)
-    fps = re.search(rb"Video: .* (\d+) fps", done.stderr)
-    assert fps
-    return int(fps[1]), np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -17,8 +17,8 @@ from tests.helpers import worker_soak
 from tests.helpers.addresses import free_addresses
 from tests.helpers.kill_soak import QUICK
 from tests.helpers.kill_time import random_delay
+from tests.helpers.training_process import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
 from tests.helpers.worker_soak import PROGRAMS, Network, Trial, disturb, namespaces_are_permitted
-from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
 from trainer import _tf_private, distribution, run_dir
 from trainer.errors import OptionError
 
@@ -58,7 +58,7 @@ def end(workers):
 def statistics(run):
     """Statistics that do not depend on the machine."""
     kept = ("Loss/", "Progress/", "Gradients/")
-    rows = scalars(None, run)
+    rows = scalars(run)
     return [{n: v for n, v in row.items() if n.startswith(kept) and n != "Progress/goodput"} for row in rows]
 
 

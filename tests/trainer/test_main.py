@@ -7,7 +7,6 @@ import errno
 import gzip
 import itertools
 import json
-import os
 import re
 import shlex
 import shutil
@@ -36,47 +35,18 @@ from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
 from sg3tf.models.loading import discriminator_beside, load_model
 from sg3tf.models.run_folder import progress_name, snapshot_name
+from tests.helpers.bit_flips import cut
 from tests.helpers.clock_jump import JUMPS, JumpingClock
 from tests.helpers.kill_soak import QUICK
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
 from tests.helpers.tools import CHROMIUM, skip
+from tests.helpers.training_process import BATCH, HANGS_AFTER_S, NAME, ROOT, finish, flags, only, scalars, start
 from trainer import distribution, run_dir
 from trainer import main as trainer_main
 from trainer.config import DEFAULTS, Options
 
-ROOT = Path(__file__).parents[2]
-BATCH = 8
 MORE_STEPS = 16  # after resuming, so that R1 is among them wherever the run was stopped
-NAME = f"stylegan3-t-faces-batch{BATCH}-gamma0.05"
-HANGS_AFTER_S = 600
-
-
-def flags(outdir, data, **more):
-    values = {"outdir": outdir, "data": data, "batch": BATCH, "gamma": 0.05, **SIZE, "strategy": "cpu"}
-    values |= {"metrics": "none", **more}
-    return [f"--{name}={value}" for name, value in values.items() if value is not None]
-
-
-def start(arguments, environment=None):
-    return subprocess.Popen(
-        [sys.executable, "-m", "trainer.main", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    """(exit status, stdout, stderr)"""
-    try:
-        out, err = process.communicate(timeout=HANGS_AFTER_S)
-    except BaseException:
-        process.kill()
-        raise
-    return process.returncode, out, err
 
 
 class Run(NamedTuple):
@@ -135,11 +105,6 @@ def last(folder, pattern):
     return max(folder.glob(pattern), key=lambda path: path.stem)
 
 
-def only(items):
-    (item,) = items
-    return item
-
-
 def wait_for(process, condition):
     began = time.monotonic()
     while not condition():
@@ -168,10 +133,10 @@ def runs(tmp_path_factory, unlabeled):
 
     process = start(arguments)
     run, last_name = only((folder / "a").iterdir()), run_dir.checkpoints(stopped.folder)[-1].name
-    rows = len(scalars(stopped))
+    rows = len(scalars(stopped.folder))
     wait_for(
         process,
-        lambda: len(scalars(stopped, run)) > rows + 1 and run_dir.checkpoints(run)[-1].name > last_name,
+        lambda: len(scalars(run)) > rows + 1 and run_dir.checkpoints(run)[-1].name > last_name,
     )
     time.sleep(random_delay(2))  # at any moment: in a step, or while a file is written
     killed = end(process, signal.SIGKILL, folder / "killed")
@@ -211,7 +176,7 @@ def test_jumps_of_the_clock_change_no_duration(runs):
     kimg_of_a_tick = 4 * BATCH / 1000
     values = [
         row[name] * (kimg_of_a_tick if name == "Timing/sec_per_kimg" else 1)
-        for row in scalars(runs.resumed)
+        for row in scalars(runs.resumed.folder)
         for name in row
         if name.startswith(durations)
     ]
@@ -294,16 +259,9 @@ def test_a_tile_of_the_grid_can_be_drawn_again(runs):
     assert difference.max() <= 1 and np.mean(difference > 0) < 0.01
 
 
-def scalars(run, folder=None):
-    """{name: mean} of every tick"""
-    lines = ((folder or run.folder) / "stats.jsonl").read_text().splitlines(keepends=True)
-    rows = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [{name: value["mean"] for name, value in row.items() if name != "timestamp"} for row in rows]
-
-
 @pytest.mark.slow
 def test_statistics(runs):
-    rows = scalars(runs.straight)
+    rows = scalars(runs.straight.folder)
     steps = runs.straight.progress()["step"]
     # A tick every 4 steps, and at the end.
     assert [row["Progress/kimg"] for row in rows] == [
@@ -348,7 +306,7 @@ def test_log_has_a_line_per_tick(runs):
     assert warning.startswith("warning: --gamma=0.05 differs by more than a factor of 4 from 0.5")
     assert first.startswith("building the training step with ")
     lines = [line for line in lines if not line.startswith("eqt50k_int")]
-    assert len(lines) == len(scalars(runs.straight))
+    assert len(lines) == len(scalars(runs.straight.folder))
     time = r"(\d+h )?\d+m \d\ds"
     form = rf"kimg [\d.]+ +sec/kimg [\d.]+ +total {time} +left {time} +mem [\d.]+ *GB  augment [\d.]+  D "
     for line in lines:
@@ -362,7 +320,7 @@ def test_tensorboard(runs):
     events = EventAccumulator(str(runs.straight.folder / "tensorboard"), size_guidance={"tensors": 0})
     events.Reload()
     tags = set(events.Tags()["tensors"])
-    rows = scalars(runs.straight)
+    rows = scalars(runs.straight.folder)
     histograms = {tag for tag in tags if tag.startswith(("G/", "D/"))}
     assert {"G/mapping/fc0/kernel", "D/b16/conv0/bias"} <= histograms
     metrics = {"Metrics/eqt50k_int"}
@@ -512,11 +470,11 @@ def test_statistics_continue_as_if_the_run_had_not_stopped(runs):
     one, two = (
         {
             row["Progress/kimg"]: {n: v for n, v in row.items() if n.startswith(same) and n != "Progress/goodput"}
-            for row in scalars(run)
+            for row in scalars(run.folder)
         }
         for run in (runs.straight, runs.resumed)
     )
-    assert len(two) == len(scalars(runs.resumed))
+    assert len(two) == len(scalars(runs.resumed.folder))
     stop = runs.stopped.progress()["cur_nimg"] / 1000  # there, a tick was cut into two
     cut = {stop, next(kimg for kimg in one if kimg >= stop)}
     assert {kimg: row for kimg, row in two.items() if kimg not in cut} == {
@@ -527,7 +485,7 @@ def test_statistics_continue_as_if_the_run_had_not_stopped(runs):
 @pytest.mark.slow
 def test_goodput_counts_the_time_of_all_processes(runs):
     """Startup takes seconds each time; how much is lost depends on the moment of the kill."""
-    straight, stopped, resumed = (scalars(run)[-1] for run in (runs.straight, runs.stopped, runs.resumed))
+    straight, stopped, resumed = (scalars(run.folder)[-1] for run in (runs.straight, runs.stopped, runs.resumed))
     for row in (straight, stopped, resumed):
         seconds = {cause: row[f"Goodput/{cause}_sec"] for cause in ("productive", "lost", "startup", "saving")}
         assert row["Progress/goodput"] == pytest.approx(seconds["productive"] / sum(seconds.values()))
@@ -694,10 +652,6 @@ def damaged(runs, folder, name, damage):
     file = run / name if (run / name).exists() else only(run_dir.checkpoints(run)) / name
     damage(file)
     return run
-
-
-def cut(file):
-    file.write_bytes(file.read_bytes()[:-100])
 
 
 def listing(folder):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pytest
 
 from sg3tf.data.dataset import open_dataset
+from tests.helpers.metric_stubs import FiftyLabels, digest
 from trainer import random_inputs as module
 from trainer.augment.random_params import COLUMNS
 from trainer.random_inputs import RandomInputs
@@ -72,10 +71,6 @@ def test_everything_else_changes_them(labeled):
     assert len(set(rows)) == len(rows) == 3 * 3 * 5 * 8
 
 
-def digest(array):
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-
-
 #: Digests recorded before the streams were enumerated in sg3tf.utils.rng: z, label, mix_z, mix_from, noise.
 RECORDED_LATENTS = {
     "G": "c76aa9a8dc065c66 d5fe36fba5005758 b44064d474404052 76c0165f06130732 bb13ba1fab43859a",
@@ -90,18 +85,6 @@ RECORDED_AUGMENTATION = {
     "validation": "19e593d85ce81b80",
 }
 RECORDED_DIRECTIONS = "12d3d65f499f722c"
-
-
-class FiftyLabels:
-    """Data set of 50 images in three classes."""
-
-    label_dim = 3
-
-    def __len__(self):
-        return 50
-
-    def label(self, i):
-        return np.eye(3, dtype=np.float32)[i % 3]
 
 
 def test_numbers_are_the_recorded_ones():

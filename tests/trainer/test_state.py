@@ -19,6 +19,7 @@ import tensorflow as tf
 import sg3tf
 from sg3tf.utils import checksums, files
 from tests.helpers import tiny_run
+from tests.helpers.bit_flips import cut
 from trainer import run_dir
 from trainer.adam import BETA2, EPSILON
 from trainer.errors import OptionError, TrainingError
@@ -198,10 +199,6 @@ def test_an_interrupted_save_leaves_the_old_one(saved, state, other, monkeypatch
     # The remains of the interrupted attempts do not prevent a new one.
     state.save(folder.with_name("000004816"))
     assert [path.name for path in run_dir.checkpoints(run)] == ["000004808", "000004816"]
-
-
-def cut(file):
-    file.write_bytes(file.read_bytes()[:-100])
 
 
 def flip(file):

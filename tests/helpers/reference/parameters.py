@@ -15,8 +15,8 @@ FloatArray = NDArray[np.float32]
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
-def generator_arrays(config: GeneratorConfig, seed: int = 0) -> dict[str, FloatArray]:
-    arrays = _draw(_generator_shapes(config), seed)
+def generator_arrays(config: GeneratorConfig) -> dict[str, FloatArray]:
+    arrays = _draw(_generator_shapes(config))
     for name in arrays:
         if name.endswith("magnitude_ema"):
             arrays[name] = np.asarray(np.exp(0.3 * arrays[name]))  # a mean square is positive
@@ -27,12 +27,12 @@ def generator_arrays(config: GeneratorConfig, seed: int = 0) -> dict[str, FloatA
     return arrays
 
 
-def discriminator_arrays(config: DiscriminatorConfig, seed: int = 0) -> dict[str, FloatArray]:
-    return _draw(_discriminator_shapes(config), seed)
+def discriminator_arrays(config: DiscriminatorConfig) -> dict[str, FloatArray]:
+    return _draw(_discriminator_shapes(config))
 
 
-def _draw(shapes: Shapes, seed: int) -> dict[str, FloatArray]:
-    rng = np.random.RandomState(seed)
+def _draw(shapes: Shapes) -> dict[str, FloatArray]:
+    rng = np.random.RandomState(0)
     arrays = {}
     for name, shape in shapes:
         scale = 0.3 if name.endswith(".bias") else 1.0

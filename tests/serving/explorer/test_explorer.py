@@ -20,8 +20,8 @@ from sg3tf.editing import directions
 from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
 from tests.helpers.tools import CHROMIUM, skip
+from tests.helpers.video_files import decoded
 from tests.serving.explorer import reference
-from tests.sg3tf.test_video import decoded
 
 ROOT = Path(__file__).parents[3]
 EXPLORER = ROOT / "serving" / "explorer"

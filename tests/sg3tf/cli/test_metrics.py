@@ -222,9 +222,3 @@ def test_command(tmp_path: Path):
         assert status == 1 and not printed, (words, printed)
         (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))
         assert all(word in line for word in words) and shown.count("\n") == 1, shown
-
-
-def test_tensorflow_waits_for_its_log_level():
-    """Else its start-up notices stand beside a refusal."""
-    check = "import sys, sg3tf.metrics; sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True)

@@ -32,10 +32,10 @@ SIZES = {"channel_base": 64, "channel_max": 5}
 TOLERANCE = 1e-5  # some ten layers of float32, rounded to 6e-8 each
 
 
-def random_arrays(config: Any, seed: int = 0) -> dict[str, Array]:
+def random_arrays(config: Any) -> dict[str, Array]:
     """Return parameters with which every layer matters, under the official names."""
     model = Discriminator(config) if isinstance(config, DiscriminatorConfig) else build_generator(config)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     arrays = {}
     for name, value in to_arrays(model).items():
         scale = 1 / config.mapping_lr_multiplier if name.startswith("mapping.fc") else 1.0
@@ -53,8 +53,8 @@ def with_filters(arrays: dict[str, Array], taps: Any) -> dict[str, Array]:
     return arrays | {f"{owner}.resample_filter": stored for owner in owners if "torgb" not in owner}
 
 
-def imported(folder: Path, name: str, stored: Any, protocol: int = 4) -> Any:
-    (folder / "network.pkl").write_bytes(dumps({name: stored}, protocol))
+def imported(folder: Path, name: str, stored: Any) -> Any:
+    (folder / "network.pkl").write_bytes(dumps({name: stored}))
     with use_backend("matmul"):
         return build_model(nvidia_pickle.read(folder / "network.pkl", name))
 

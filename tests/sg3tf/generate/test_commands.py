@@ -19,8 +19,8 @@ from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.images import grid
 from sg3tf.latents import transform_matrix, z_from_seeds
 from tests.helpers.numerics import Array
+from tests.helpers.video_files import decoded
 from tests.sg3tf.generate.conftest import Command, tiny
-from tests.sg3tf.test_video import decoded
 
 MOTION = ["--rotate=30", "--translate=0.25,-0.5"]
 TRANSFORM = transform_matrix(np.pi / 6, 0.25, -0.5)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sg3tf.generate.videos import render_video
 from tests.helpers.numerics import Array
-from tests.sg3tf.test_video import decoded
+from tests.helpers.video_files import decoded
 
 ROOT = Path(__file__).parents[3]
 COUNT = 12

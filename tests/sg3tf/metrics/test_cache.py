@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import sg3tf
-from sg3tf.metrics import METRICS, cache, compute, detectors, feature_stats
+from sg3tf.metrics import METRICS, cache, compute, feature_stats
 from sg3tf.metrics.cache import Cache, default_cache_dir
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest, Moments
 from sg3tf.metrics.features import FeatureExtractor, generated_cache_key
@@ -32,13 +32,6 @@ COUNT, BATCH = 96, 8
 
 def images(seed: int = 0) -> Data:
     return Data(np.random.default_rng(seed).integers(0, 256, [80, 3], np.uint8))
-
-
-@pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColor]:
-    found = {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}
-    monkeypatch.setattr(detectors, "load", lambda name, folder: found[name])
-    return found
 
 
 def values(folder: Path | None, data: Data, G: Any = None, **options: Any) -> dict[str, float]:
@@ -199,13 +192,13 @@ from pathlib import Path
 from unittest import mock
 from sg3tf.metrics import detectors, feature_stats
 from tests.sg3tf.metrics import test_cache
-from tests.helpers.metric_stubs import MeanColor
+from tests.helpers.metric_stubs import two_detectors
 
 def progress(task, done, total):
     if (task, done) == ("generated images", 56):
         os.kill(os.getpid(), signal.SIGKILL)
 
-found = {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}
+found = two_detectors()
 feature_stats.SAVE_INTERVAL_S = 0.0
 with mock.patch.object(detectors, "load", lambda name, folder: found[name]):
     test_cache.values(Path(sys.argv[1]), test_cache.images(), progress=progress)

@@ -250,7 +250,7 @@ def synthesis(*args, made_by=Generator.synthesis, **kwargs):
     return made_by(*args, **kwargs)
 
 strategy = make_strategy("cpu:2")
-width = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, "magnitude_ema_beta": 0.0}
+width = {"num_layers": 4, "channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, "magnitude_ema_beta": 0.0}
 with strategy.scope():
     keras.utils.set_random_seed(0)
     G = Generator.from_preset("stylegan3-t", resolution=16, label_dim=2, **width)

@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 
 from sg3tf import GeneratorConfig, StyleGAN2Config, StyleGAN2Generator
-from sg3tf.metrics import METRICS, Evaluation, compute, detectors, features
+from sg3tf.metrics import METRICS, Evaluation, compute, features
 from sg3tf.metrics.kid import kernel_distance
 from sg3tf.metrics.precision_recall import density_coverage, precision_recall
 from sg3tf.metrics.samples import Samples, comparison_rng, uniform_classes
@@ -17,14 +17,6 @@ from tests.helpers.metric_stubs import MEAN, SPREAD, Colors, Data, MeanColor, by
 
 COUNT = 600
 SEED = 3
-
-
-@pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColor]:
-    """The detectors that metrics load."""
-    found = {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}
-    monkeypatch.setattr(detectors, "load", lambda name, folder: found[name])
-    return found
 
 
 @pytest.fixture(scope="module")

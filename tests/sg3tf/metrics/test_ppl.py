@@ -60,9 +60,9 @@ class Position(Linear):
         return tf.tile(ws[..., None], [1, SIZE, SIZE, 1])
 
 
-def isometry(side: int = SIZE) -> np.ndarray:
-    """[side^2, Z_DIM]: distances between images are those between their w."""
-    return np.linalg.qr(np.random.default_rng(0).standard_normal([side**2, Z_DIM]))[0]
+def isometry() -> np.ndarray:
+    """[SIZE^2, Z_DIM]: distances between images are those between their w."""
+    return np.linalg.qr(np.random.default_rng(0).standard_normal([SIZE**2, Z_DIM]))[0]
 
 
 def squared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

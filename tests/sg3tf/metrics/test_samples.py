@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pytest
 
@@ -16,23 +14,7 @@ from sg3tf.metrics.samples import (
     padded_batches,
     uniform_classes,
 )
-from tests.helpers.metric_stubs import Data
-
-
-def digest(array):
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-
-
-class FiftyLabels:
-    """Data set of 50 images in three classes."""
-
-    label_dim, digest, part = 3, "d", "all"
-
-    def __len__(self):
-        return 50
-
-    def label(self, i):
-        return np.eye(3, dtype=np.float32)[i % 3]
+from tests.helpers.metric_stubs import Data, FiftyLabels, digest
 
 
 @pytest.fixture

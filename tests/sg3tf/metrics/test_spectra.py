@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import sg3tf
 from sg3tf.metrics.spectra import (
     INTERPOLATION,
     Spectrum,
@@ -26,6 +21,7 @@ from sg3tf.metrics.spectra import (
     slices,
     window,
 )
+from tests.sg3tf.metrics.conftest import tiny
 
 Array = NDArray[np.float64]
 
@@ -184,12 +180,6 @@ def test_files_that_are_refused(tmp_path: Path):
         load_normalized([tmp_path / "good.npz"] * 2)
 
 
-def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
-    keras.utils.set_random_seed(0)
-    options = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, **overrides}
-    return sg3tf.Generator.from_preset(preset, resolution=16, **options)
-
-
 @pytest.mark.parametrize(("preset", "label_dim"), [("stylegan3-t", 0), ("stylegan2", 2)])
 def test_images_of_networks(preset: str, label_dim: int):
     """They are the same for every batch size, except for rounding to 8 bits; each image occurs once."""
@@ -205,8 +195,3 @@ def test_nan_in_images_of_a_network():
     G.const.assign(G.const * np.nan)
     with pytest.raises(FloatingPointError, match="images of samples 0 to 1 are not finite"):
         list(generated_images(G, 2, seed=0, batch=2))
-
-
-def test_figures_need_no_tensorflow():
-    check = "import sys, sg3tf.metrics.plots; sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True)

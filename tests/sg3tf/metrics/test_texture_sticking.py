@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import sg3tf
 from sg3tf import GeneratorConfig, latents
 from sg3tf.metrics.plots import enlarge_to_fit, image_table
 from sg3tf.metrics.texture_sticking import Views, average_images
 from tests.helpers.analytic_images import AMPLITUDE, WAVES, Waves
+from tests.sg3tf.metrics.conftest import tiny
 
 R = 32
 
@@ -72,12 +71,6 @@ def test_translations_of_a_wave():
     expected = np.prod(np.sinc(WAVES * direction / 4)) * image
     # Waves that are averaged over 1024 draws: five deviations of at most that of a wave.
     np.testing.assert_allclose(moving.mean(0), expected, atol=5 * AMPLITUDE / np.sqrt(2 * 1024))
-
-
-def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
-    keras.utils.set_random_seed(0)
-    options = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, **overrides}
-    return sg3tf.Generator.from_preset(preset, resolution=16, **options)
 
 
 @pytest.mark.parametrize(("preset", "label_dim"), [("stylegan3-r", 0), ("stylegan3-b", 0), ("stylegan2", 2)])

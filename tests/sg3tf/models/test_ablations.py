@@ -15,11 +15,10 @@ from sg3tf import Generator
 from sg3tf.latents import transform_matrix
 from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers.numerics import Array, psnr, relative_error
-from tests.sg3tf.models import test_layers as shared
 
 TINY = {"channel_base": 64, "channel_max": 6, "z_dim": 6, "w_dim": 5, "label_dim": 2, "mapping_layers": 2}
 
-implementation = shared.implementation
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def tiny(preset: str, **overrides: Any) -> Generator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from sg3tf.ops import use_backend
 from sg3tf.utils.resolution import size_of
 from tests.conftest import Golden
 from tests.helpers import contexts
+from tests.helpers.backends import NATIVE, WITH_AND_WITHOUT_NATIVE
 from tests.helpers.numerics import Array, nchw, nhwc, relative_error
 from tests.helpers.official_networks import parameters
 from tests.helpers.reference import discriminator as reference
@@ -28,18 +28,7 @@ from tests.helpers.reference.parameters import discriminator_arrays
 TINY = {"channel_max": 4, "mapping_layers": 2, "mbstd_group_size": 2}
 
 
-@pytest.fixture(autouse=True)
-def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run without a compiler where possible: tests/sg3tf/ops shows that the implementations agree."""
-    keras.utils.set_random_seed(0)
-    with use_backend(getattr(request, "param", "matmul")):
-        yield
-
-
-#: For tests against reference numbers.
-WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
-    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
-)
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def tiny(resolution: int = 16, **overrides: Any) -> Discriminator:
@@ -55,7 +44,7 @@ def labels(count: int, dim: int = 3) -> Array:
     return np.eye(dim, dtype=np.float32)[np.arange(count) % dim]
 
 
-@pytest.mark.parametrize("impl", ["matmul", "xla", pytest.param("native", marks=pytest.mark.native)])
+@pytest.mark.parametrize("impl", ["matmul", "xla", NATIVE])
 def test_golden(golden: Golden, impl: str) -> None:
     arrays = golden("training_step")
     group_size = int(arrays["mbstd_group_size"])

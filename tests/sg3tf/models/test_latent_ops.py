@@ -8,12 +8,9 @@ import tensorflow as tf
 
 from sg3tf import latents
 from sg3tf.models import latent_ops
+from tests.helpers.numerics import random
 
 MOTION = np.array([0.7, -0.2, 0.11])
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("cutoff", [None, 0, 2])

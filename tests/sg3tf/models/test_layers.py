@@ -2,101 +2,61 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
 
 from sg3tf.models.ablation_layers import AblationLayer
-from sg3tf.models.ablations import AblationConfig, AblationLayerPlan, plan_ablation
+from sg3tf.models.ablations import AblationLayerPlan
 from sg3tf.models.configs import GeneratorConfig
 from sg3tf.models.discriminator import DiscriminatorBlock, MinibatchStddev
-from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.models.layer_plan import plan_synthesis
 from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, MappingNetwork, full_conv, modulated_conv
 from sg3tf.models.presets import generator_preset
 from sg3tf.models.stylegan1 import AdaINConv
 from sg3tf.models.stylegan3 import FourierInput, SynthesisLayer
-from sg3tf.ops import use_backend
-from sg3tf.utils.resolution import Resolution, Size, image_shape, longer_side
-from tests.helpers.numerics import Array, nchw, nhwc, relative_error
+from sg3tf.utils.resolution import Resolution, Size, image_shape
+from tests.helpers.backends import WITH_AND_WITHOUT_NATIVE
+from tests.helpers.layer_checks import LayerCase, check_layer, plan
+from tests.helpers.numerics import Array, nchw, nhwc, random, relative_error
 from tests.helpers.reference import discriminator as reference_discriminator
 from tests.helpers.reference import generator as reference
 from tests.helpers.reference import plan as reference_plan
 from tests.helpers.reference.parameters import generator_arrays
 
-BATCH = 4
 W_DIM = 7
 
 
-@pytest.fixture(autouse=True)
-def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run without a compiler where possible: tests/sg3tf/ops shows that the implementations agree."""
-    keras.utils.set_random_seed(0)
-    with use_backend(getattr(request, "param", "matmul")):
-        yield
-
-
-#: For tests against reference numbers.
-WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
-    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
-)
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def config(preset: str = "stylegan3-t", **overrides: Any) -> GeneratorConfig:
     return generator_preset(preset, 16, **{"channel_base": 48, "channel_max": 5, "w_dim": W_DIM, **overrides})
 
 
-def plan(index: int, preset: str = "stylegan3-t", resolution: Resolution = 16) -> LayerPlan:
-    overrides = {"channel_base": 3 * longer_side(resolution), "channel_max": 5}
-    config = generator_preset(preset, resolution, **overrides)
-    return (plan_ablation(config) if isinstance(config, AblationConfig) else plan_synthesis(config)).layers[index]
-
-
-def random(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A layer, its inputs (without the batch), and what should come of them."""
-
-    make: Callable[..., keras.layers.Layer]
-    inputs: dict[str, tuple[int, ...]]
-    output: tuple[int, ...]
-    trainable: int
-    frozen: int = 0
-    always_float32: bool = False
-
-    def arrays(self) -> dict[str, Array]:
-        return {name: random(BATCH, *shape, seed=i) for i, (name, shape) in enumerate(self.inputs.items())}
-
-
-def synthesis_case(index: int, preset: str, resolution: Resolution = 16) -> Case:
+def synthesis_case(index: int, preset: str, resolution: Resolution = 16) -> LayerCase:
     p = plan(index, preset, resolution)
     inputs = {"x": image_shape(p.in_size, p.in_channels), "w": (W_DIM,)}
     output = image_shape(p.out_size, p.out_channels)
     layer_class = AblationLayer if isinstance(p, AblationLayerPlan) else SynthesisLayer
-    return Case(lambda **kwargs: layer_class(p, 100.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
+    return LayerCase(lambda **kwargs: layer_class(p, 100.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
 
 
 CASES = {
-    "Dense": Case(lambda **kwargs: EqualizedDense(3, **kwargs), {"x": (6,)}, (3,), 2),
-    "Dense, lrelu": Case(
+    "Dense": LayerCase(lambda **kwargs: EqualizedDense(3, **kwargs), {"x": (6,)}, (3,), 2),
+    "Dense, lrelu": LayerCase(
         lambda **kwargs: EqualizedDense(3, "lrelu", 0.01, 2.0, 0.5, **kwargs), {"x": (2, 6)}, (2, 3), 2
     ),
-    "FourierInput": Case(
+    "FourierInput": LayerCase(
         lambda **kwargs: FourierInput(5, 9, 8, 2.0, **kwargs), {"w": (W_DIM,)}, (9, 9, 5), 3, 3, always_float32=True
     ),
-    "FourierInput, moved": Case(
+    "FourierInput, moved": LayerCase(
         lambda **kwargs: FourierInput(5, 9, 8, 2.0, **kwargs),
         {"w": (W_DIM,), "transform": (3, 3)},
         (9, 9, 5),
@@ -104,7 +64,7 @@ CASES = {
         3,
         always_float32=True,
     ),
-    "FourierInput, not by w": Case(
+    "FourierInput, not by w": LayerCase(
         lambda **kwargs: FourierInput(5, 9, 4, 2.0, transformed=False, **kwargs),
         {"w": (W_DIM,), "transform": (3, 3)},
         (9, 9, 5),
@@ -112,16 +72,16 @@ CASES = {
         3,
         always_float32=True,
     ),
-    "FourierInput, wide": Case(
+    "FourierInput, wide": LayerCase(
         lambda **kwargs: FourierInput(5, (9, 7), 8, 2.0, **kwargs), {"w": (W_DIM,)}, (7, 9, 5), 3, 3, True
     ),
-    "Mapping": Case(
+    "Mapping": LayerCase(
         lambda **kwargs: MappingNetwork(6, 0, W_DIM, 2, track_w_avg=True, **kwargs), {"z": (6,)}, (W_DIM,), 4, 1, True
     ),
-    "Mapping, labels": Case(
+    "Mapping, labels": LayerCase(
         lambda **kwargs: MappingNetwork(6, 3, W_DIM, 2, **kwargs), {"z": (6,), "label": (3,)}, (W_DIM,), 6, 0, True
     ),
-    "Mapping, labels alone": Case(
+    "Mapping, labels alone": LayerCase(
         lambda **kwargs: MappingNetwork(0, 3, W_DIM, 8, **kwargs), {"label": (3,)}, (W_DIM,), 18, 0, True
     ),
     "SynthesisLayer, first": synthesis_case(0, "stylegan3-t"),
@@ -132,18 +92,20 @@ CASES = {
     "AblationLayer, bilinear": synthesis_case(2, "stylegan3-d"),
     "AblationLayer, not filtered": synthesis_case(4, "stylegan3-e"),
     "AblationLayer, pyramid": synthesis_case(2, "stylegan3-g"),
-    "Conv": Case(lambda **kwargs: EqualizedConv2D(3, 3, "lrelu", clamp=2.0, **kwargs), {"x": (6, 4, 5)}, (6, 4, 3), 2),
-    "Conv, down": Case(
+    "Conv": LayerCase(
+        lambda **kwargs: EqualizedConv2D(3, 3, "lrelu", clamp=2.0, **kwargs), {"x": (6, 4, 5)}, (6, 4, 3), 2
+    ),
+    "Conv, down": LayerCase(
         lambda **kwargs: EqualizedConv2D(3, 3, "lrelu", down=2, **kwargs), {"x": (6, 4, 5)}, (3, 2, 3), 2
     ),
-    "Conv, skip": Case(
+    "Conv, skip": LayerCase(
         lambda **kwargs: EqualizedConv2D(3, 1, use_bias=False, down=2, gain=0.5, **kwargs),
         {"x": (6, 4, 5)},
         (3, 2, 3),
         1,
     ),
-    "MinibatchStddev": Case(lambda **kwargs: MinibatchStddev(2, 3, **kwargs), {"x": (4, 4, 6)}, (4, 4, 9), 0),
-    "AdaINConv": Case(
+    "MinibatchStddev": LayerCase(lambda **kwargs: MinibatchStddev(2, 3, **kwargs), {"x": (4, 4, 6)}, (4, 4, 9), 0),
+    "AdaINConv": LayerCase(
         lambda **kwargs: AdaINConv(3, 8, 2, **kwargs),
         {"x": (4, 4, 5), "w": (W_DIM,), "noise": (8, 8)},
         (8, 8, 3),
@@ -151,7 +113,7 @@ CASES = {
         1,
         True,
     ),
-    "AdaINConv, of the constant": Case(
+    "AdaINConv, of the constant": LayerCase(
         lambda **kwargs: AdaINConv(5, 4, 0, **kwargs),
         {"x": (4, 4, 5), "w": (W_DIM,), "noise": (4, 4)},
         (4, 4, 5),
@@ -159,10 +121,10 @@ CASES = {
         1,
         True,
     ),
-    "DiscriminatorBlock": Case(
+    "DiscriminatorBlock": LayerCase(
         lambda **kwargs: DiscriminatorBlock(5, 3, clamp=100.0, **kwargs), {"x": (8, 8, 5)}, (4, 4, 3), 5
     ),
-    "DiscriminatorBlock, no skip": Case(
+    "DiscriminatorBlock, no skip": LayerCase(
         lambda **kwargs: DiscriminatorBlock(5, 3, residual=False, **kwargs), {"x": (8, 8, 5)}, (4, 4, 3), 4
     ),
 }
@@ -172,57 +134,7 @@ CASES = {
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("case", CASES)
 def test_behaves_as_a_keras_layer(case: str, policy: str, tmp_path: Path) -> None:
-    checked = CASES[case]
-    layer = checked.make(dtype=policy, name="given_name")
-    check_configuration(layer)
-    y = check_call(layer, checked)
-    check_gradients(layer, checked)
-    check_saving(layer, checked, y, tmp_path / "model.keras")
-
-
-def check_configuration(layer: keras.layers.Layer) -> None:
-    serialized = keras.saving.serialize_keras_object(layer)
-    assert serialized["registered_name"].startswith("sg3tf>")
-    assert keras.saving.get_registered_object(serialized["registered_name"]) is type(layer)
-    twin = keras.saving.deserialize_keras_object(json.loads(json.dumps(serialized)))
-    assert type(twin) is type(layer)
-    assert twin.name == "given_name"
-    assert json.dumps(twin.get_config()) == json.dumps(layer.get_config())
-    parameters = inspect.signature(type(layer)).parameters.values()
-    assert {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD} <= layer.get_config().keys()
-
-
-def check_call(layer: keras.layers.Layer, case: Case) -> Array:
-    y = layer(**case.arrays())
-    assert y.shape == (BATCH, *case.output)
-    assert y.dtype == ("float32" if case.always_float32 else layer.compute_dtype)
-    assert np.all(np.isfinite(np.asarray(y, np.float32)))
-    assert (len(layer.trainable_weights), len(layer.non_trainable_weights)) == (case.trainable, case.frozen)
-    assert {weight.dtype for weight in layer.weights} <= {"float32"}
-    shapes = [(None, *shape) for shape in case.inputs.values()]
-    if len(shapes) == 1 and "compute_output_shape" in vars(type(layer)):
-        assert tuple(layer.compute_output_shape(shapes[0])) == (None, *case.output)
-    return np.asarray(y, np.float32)
-
-
-def check_gradients(layer: keras.layers.Layer, case: Case) -> None:
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.cast(layer(**case.arrays()), tf.float32) ** 2)
-    for weight, gradient in zip(layer.trainable_weights, tape.gradient(loss, layer.trainable_variables), strict=True):
-        assert gradient is not None and np.any(np.asarray(gradient, np.float32)), weight.path
-
-
-def check_saving(layer: keras.layers.Layer, case: Case, expected: Array, path: Path) -> None:
-    for weight in layer.weights:  # so that forgetting one shows
-        weight.assign(1.5 * weight + 0.1)
-    inputs = {name: keras.Input(shape, name=name) for name, shape in case.inputs.items()}
-    output = layer(**inputs)
-    assert output.shape == (None, *case.output)
-    model = keras.Model(inputs, output)
-    model.save(path)
-    y = np.asarray(model(case.arrays()), np.float32)
-    assert not layer.weights or relative_error(y, expected) > 1e-3
-    np.testing.assert_array_equal(np.asarray(keras.saving.load_model(path)(case.arrays()), np.float32), y)
+    check_layer(CASES[case], policy, tmp_path)
 
 
 # Dense

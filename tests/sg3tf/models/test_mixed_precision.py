@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from ml_dtypes import bfloat16, finfo
 from sg3tf import Discriminator, Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.models.configs import ConfigError
-from sg3tf.ops import use_backend
 from tests.conftest import Golden
+from tests.helpers.backends import NATIVE
 from tests.helpers.keras_private import flatten_layers
-from tests.helpers.numerics import Array, nhwc, relative_error
+from tests.helpers.numerics import Array, nhwc, random, relative_error
 from tests.helpers.official_networks import parameters
 
 UNIT_ROUNDOFF = {"mixed_bfloat16": float(finfo(bfloat16).eps) / 2, "mixed_float16": float(finfo(np.float16).eps) / 2}
@@ -28,20 +27,12 @@ UNIT_ROUNDOFF = {"mixed_bfloat16": float(finfo(bfloat16).eps) / 2, "mixed_float1
 MIXED = pytest.mark.parametrize("policy", UNIT_ROUNDOFF)
 EVERY_IMPLEMENTATION = pytest.mark.parametrize(
     "implementation",
-    ["matmul", pytest.param("native", marks=pytest.mark.native), pytest.param("xla", marks=pytest.mark.slow)],
+    ["matmul", NATIVE, pytest.param("xla", marks=pytest.mark.slow)],
     indirect=True,
 )
 
 
-@pytest.fixture(autouse=True)
-def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    keras.utils.set_random_seed(0)
-    with use_backend(getattr(request, "param", "matmul")):
-        yield
-
-
-def random(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def generator(resolution: int = 16, dtype: str = "float32", **overrides: Any) -> Generator:

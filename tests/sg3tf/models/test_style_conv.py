@@ -12,40 +12,41 @@ import tensorflow as tf
 
 from sg3tf.models.ablation_layers import AblationLayer
 from sg3tf.models.stylegan2 import StyleConv, ToRGB
-from tests.helpers.numerics import Array, nchw, nhwc, relative_error
+from tests.helpers.backends import WITH_AND_WITHOUT_NATIVE
+from tests.helpers.layer_checks import LayerCase, check_layer, plan
+from tests.helpers.numerics import Array, nchw, nhwc, random, relative_error
 from tests.helpers.reference import generator as reference
 from tests.helpers.reference import resampling
 from tests.helpers.reference.filters import low_pass
-from tests.sg3tf.models import test_layers as shared
 
 W_DIM = 7
 FIR = np.array([1, 3, 3, 1]) / 8
 
 
-implementation, WITH_AND_WITHOUT_NATIVE = shared.implementation, shared.WITH_AND_WITHOUT_NATIVE
+pytestmark = pytest.mark.usefixtures("implementation")
 
 CASES = {
-    "StyleConv": shared.Case(
+    "StyleConv": LayerCase(
         lambda **kwargs: StyleConv(5, 3, 6, clamp=100.0, **kwargs),
         {"x": (6, 6, 5), "w": (W_DIM,), "noise": (6, 6)},
         (6, 6, 3),
         trainable=5,
         frozen=1,
     ),
-    "StyleConv, up": shared.Case(
+    "StyleConv, up": LayerCase(
         lambda **kwargs: StyleConv(5, 3, 6, up=2, **kwargs),
         {"x": (3, 3, 5), "w": (W_DIM,), "noise": (6, 6)},
         (6, 6, 3),
         trainable=5,
         frozen=1,
     ),
-    "StyleConv, without noise": shared.Case(
+    "StyleConv, without noise": LayerCase(
         lambda **kwargs: StyleConv(5, 3, 6, noise=False, **kwargs),
         {"x": (6, 6, 5), "w": (W_DIM,)},
         (6, 6, 3),
         trainable=4,
     ),
-    "ToRGB": shared.Case(
+    "ToRGB": LayerCase(
         lambda **kwargs: ToRGB(5, 3, 100.0, **kwargs),
         {"x": (6, 6, 5), "w": (W_DIM,)},
         (6, 6, 3),
@@ -59,16 +60,7 @@ CASES = {
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("case", CASES)
 def test_behaves_as_a_keras_layer(case: str, policy: str, tmp_path: Path) -> None:
-    checked = CASES[case]
-    layer = checked.make(dtype=policy, name="given_name")
-    shared.check_configuration(layer)
-    y = shared.check_call(layer, checked)
-    shared.check_gradients(layer, checked)
-    shared.check_saving(layer, checked, y, tmp_path / "model.keras")
-
-
-def random(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    check_layer(CASES[case], policy, tmp_path)
 
 
 def built(layer: Any, channels: int) -> Any:
@@ -199,7 +191,7 @@ def test_up_is_one_or_two() -> None:
 @WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("index", [1, 2, 5])
 def test_a_layer_of_config_d_is_one_of_stylegan2_without_noise(index: int) -> None:
-    p = shared.plan(index, "stylegan3-d")
+    p = plan(index, "stylegan3-d")
     theirs = built(
         StyleConv(p.in_channels, p.out_channels, p.out_size, up=p.conv_up, clamp=2.0, noise=False), p.in_channels
     )
@@ -219,7 +211,7 @@ def test_a_layer_of_config_d_is_one_of_stylegan2_without_noise(index: int) -> No
 @WITH_AND_WITHOUT_NATIVE
 def test_a_layer_of_config_e_has_a_windowed_sinc() -> None:
     """12 taps, and a canvas that is cropped, in float64."""
-    p = shared.plan(4, "stylegan3-e")
+    p = plan(4, "stylegan3-e")
     assert (p.in_size, p.out_size, p.in_rate, p.out_rate) == (28, 36, 8, 16)
     layer = built(AblationLayer(p, conv_clamp=2.0), p.in_channels)
     layer.magnitude_ema.assign(1.0)

@@ -28,9 +28,9 @@ def generator(resolution: int = 16, **overrides: Any) -> StyleGAN1Generator:
     return G
 
 
-def official_arrays(G: StyleGAN1Generator, seed: int = 0) -> dict[str, Array]:
+def official_arrays(G: StyleGAN1Generator) -> dict[str, Array]:
     """One array of random numbers for each parameter, of the shape that TensorFlow 1 had."""
-    rng = np.random.RandomState(seed)
+    rng = np.random.RandomState(0)
     arrays = {name: rng.randn(*value.shape) for name, value in weights.to_arrays(G).items()}
     for index in range(G.config.mapping_layers):
         arrays[f"mapping/Dense{index}/weight"] *= 100  # of training that begins so, as it has a small learning rate

@@ -23,14 +23,14 @@ from sg3tf.models.presets import generator_preset
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts
+from tests.helpers.backends import NATIVE, WITH_AND_WITHOUT_NATIVE
 from tests.helpers.numerics import Array, nhwc, relative_error
 from tests.helpers.official_networks import parameters
-from tests.sg3tf.models import test_layers as shared
 
 TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5, "mapping_layers": 2}
 
 
-implementation, WITH_AND_WITHOUT_NATIVE = shared.implementation, shared.WITH_AND_WITHOUT_NATIVE
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def tiny(resolution: Any = 16, noise_strength: float = 0.0, **overrides: Any) -> StyleGAN2Generator:
@@ -71,9 +71,7 @@ def test_golden_mapping(golden: Golden) -> None:
     assert relative_error(truncated, arrays["ws_psi07_cutoff5"]) < 1e-6
 
 
-@pytest.mark.parametrize(
-    "impl", ["matmul", pytest.param("native", marks=pytest.mark.native), pytest.param("xla", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("impl", ["matmul", NATIVE, pytest.param("xla", marks=pytest.mark.slow)])
 def test_golden_images(golden: Golden, impl: str) -> None:
     """Seven convolutions with sums of 216 numbers, each in some 1e-7 of the exact result."""
     arrays = golden("generator_sg2_32")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sg3tf.models.stylegan3 import SynthesisLayer
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts
+from tests.helpers.backends import NATIVE, WITH_AND_WITHOUT_NATIVE
 from tests.helpers.numerics import Array, nchw, nhwc, psnr, relative_error
 from tests.helpers.official_networks import parameters
 from tests.helpers.reference import generator as reference
@@ -32,18 +32,7 @@ RESOLUTIONS = (16, 32, 64, 128, 256, 512, 1024)
 TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5}
 
 
-@pytest.fixture(autouse=True)
-def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run without a compiler where possible: tests/sg3tf/ops shows that the implementations agree."""
-    keras.utils.set_random_seed(0)
-    with use_backend(getattr(request, "param", "matmul")):
-        yield
-
-
-#: For tests against reference numbers.
-WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
-    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
-)
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def tiny(preset: str = "stylegan3-t", resolution: int = 16, **overrides: Any) -> Generator:
@@ -92,9 +81,7 @@ def test_golden_mapping(official: Official) -> None:
     assert relative_error(truncated, official.arrays["ws_psi07_cutoff5"]) < 1e-6
 
 
-@pytest.mark.parametrize(
-    "impl", ["matmul", pytest.param("native", marks=pytest.mark.native), pytest.param("xla", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("impl", ["matmul", NATIVE, pytest.param("xla", marks=pytest.mark.slow)])
 def test_golden_images(official: Official, impl: str) -> None:
     generator, arrays = official.generator, official.arrays
     with use_backend(impl):

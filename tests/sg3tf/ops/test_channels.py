@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from sg3tf.ops import native, scale_channels, sum_pixels, use_backend
 from tests.helpers import contexts
+from tests.helpers.backends import BACKENDS
 from tests.helpers.numerics import Array, Rounding
 
-NATIVE = pytest.param("native", marks=pytest.mark.native)
-BACKENDS = pytest.mark.parametrize("impl", ["xla", "matmul", NATIVE])
+WITH_BACKENDS = pytest.mark.parametrize("impl", BACKENDS)
 TYPES = pytest.mark.parametrize(
     "dtype", [tf.float32, tf.float64, tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name
 )
@@ -61,7 +61,7 @@ def check_sums(actual: tf.Tensor, dtype: tf.DType, terms: Array) -> None:
 # --- Values and gradients ---------------------------------------------------------------------------------------------
 
 
-@BACKENDS
+@WITH_BACKENDS
 @TYPES
 @CHANNELS
 def test_scale_channels(channels: int, dtype: tf.DType, impl: str) -> None:
@@ -86,7 +86,7 @@ def test_scale_channels(channels: int, dtype: tf.DType, impl: str) -> None:
     check_images(dgy, dtype, first + second, np.abs(first) + np.abs(second), once + 1)  # and their sum
 
 
-@BACKENDS
+@WITH_BACKENDS
 @TYPES
 @CHANNELS
 def test_sum_pixels(channels: int, dtype: tf.DType, impl: str) -> None:
@@ -119,7 +119,7 @@ def check_sums_of_two(actual: tf.Tensor, dtype: tf.DType, first: Array, second: 
     close.check(actual, terms.sum((1, 2)), np.abs(terms).sum((1, 2)))
 
 
-@BACKENDS
+@WITH_BACKENDS
 def test_square_of_one_batch(impl: str) -> None:
     """Both operands may be the same tensor."""
     x, g = tf.constant(images(1)), tf.constant(numbers(2, 2, 3))
@@ -130,7 +130,7 @@ def test_square_of_one_batch(impl: str) -> None:
     np.testing.assert_allclose(tape.gradient(sums, x, g), 2 * x * per_pixel(g), rtol=1e-14)
 
 
-@BACKENDS
+@WITH_BACKENDS
 def test_finite_differences(impl: str) -> None:
     x, y, factors = tf.constant(images(1)[:, :3, :2]), tf.constant(images(2)[:, :3, :2]), tf.constant(numbers(3, 2, 3))
 
@@ -159,7 +159,7 @@ def gradient(function: Callable[..., tf.Tensor], index: int) -> Callable[..., tf
     return of
 
 
-@BACKENDS
+@WITH_BACKENDS
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
 def test_sums_of_16_bit_numbers_are_float32(dtype: tf.DType, impl: str) -> None:
     """2500 ones: bfloat16 has no integers between 256 and 258, and float16 none between 2048 and 2050."""
@@ -171,7 +171,7 @@ def test_sums_of_16_bit_numbers_are_float32(dtype: tf.DType, impl: str) -> None:
         assert sums.numpy().tolist() == [[2500, 2500, 2500]]
 
 
-@BACKENDS
+@WITH_BACKENDS
 def test_factors_of_another_type(impl: str) -> None:
     x, factors = tf.constant(images(1), tf.float32), tf.constant(numbers(2, 2, 3))
     with tf.GradientTape() as tape:
@@ -194,7 +194,7 @@ def value_and_gradients(x: tf.Tensor, impl: str | None = None) -> tuple[tf.Tenso
     return y, sums, *tape.gradient(y, [x, factors], y), tape.gradient(sums, x, sums)
 
 
-@BACKENDS
+@WITH_BACKENDS
 @pytest.mark.parametrize("context", contexts.CONTEXTS)
 def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
     x = np.float32(images(1))
@@ -206,7 +206,7 @@ def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
             np.testing.assert_allclose(ours, float64[:count], rtol=0, atol=1e-5 * np.abs(float64).max())
 
 
-@BACKENDS
+@WITH_BACKENDS
 def test_forward_mode(impl: str) -> None:
     x, factors = tf.constant(images(1)), tf.constant(numbers(2, 2, 3))
     vx, vf = tf.constant(images(3)), tf.constant(numbers(4, 2, 3))
@@ -257,7 +257,7 @@ def test_an_image_is_the_same_in_any_batch(dtype: tf.DType) -> None:
             np.testing.assert_array_equal(alone[0], together[i])
 
 
-@BACKENDS
+@WITH_BACKENDS
 @pytest.mark.parametrize("shape", [(0, 5, 5, 3), (2, 5, 5, 0), (2, 0, 5, 3), (2, 5, 0, 3)])
 def test_nothing_at_all(shape: tuple[int, ...], impl: str) -> None:
     """Sums over no pixels are zero."""

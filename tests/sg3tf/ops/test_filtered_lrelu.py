@@ -18,11 +18,10 @@ from sg3tf.models.filters import low_pass
 from sg3tf.ops import filtered_lrelu
 from tests.conftest import Golden
 from tests.helpers import contexts
+from tests.helpers.backends import BACKENDS
 from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
 from tests.helpers.reference import resampling as reference
 
-NATIVE = pytest.param("native", marks=pytest.mark.native)
-BACKENDS = ("xla", "matmul", NATIVE)
 SHAPE = (2, 6, 5, 3)
 
 

@@ -15,12 +15,11 @@ from sg3tf.models.filters import low_pass
 from sg3tf.ops import upfirdn2d
 from tests.conftest import Golden
 from tests.helpers import contexts
+from tests.helpers.backends import BACKENDS
 from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
 from tests.helpers.reference import resampling as reference
 from tests.helpers.reference.resampling import kernel2d, matrix, rows
 
-NATIVE = pytest.param("native", marks=pytest.mark.native)
-BACKENDS = ("xla", "matmul", NATIVE)
 SHAPE = (2, 9, 7, 3)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.helpers.forced_params import drawn, forced, smooth_images
-from tests.helpers.numerics import relative_error
+from tests.helpers.numerics import assert_normal, relative_error
 from trainer.augment.augment_params import AugmentParams
 from trainer.augment.color import TRANSFORMS, apply_color_matrices, color_matrices
 
@@ -73,13 +73,10 @@ def test_order(images):
 def test_distributions():
     values = drawn(4000)
 
-    def normal(sample, deviation):
-        assert stats.kstest(sample, stats.norm(0, deviation).cdf).pvalue > 1e-4
-
-    normal(matrices(values, ("brightness",)).numpy()[:, 0, 3], 0.2)
-    normal(np.log2(matrices(values, ("contrast",)).numpy()[:, 0, 0]), 0.5)
+    assert_normal(matrices(values, ("brightness",)).numpy()[:, 0, 3], 0.2)
+    assert_normal(np.log2(matrices(values, ("contrast",)).numpy()[:, 0, 0]), 0.5)
     # Of the part that sums to zero, such as (1, -1, 0), saturation is the factor.
-    normal(np.log2(matrices(values, ("saturation",)).numpy()[:, 0, :2] @ [1, -1]), 1.0)
+    assert_normal(np.log2(matrices(values, ("saturation",)).numpy()[:, 0, :2] @ [1, -1]), 1.0)
     hue = matrices(values, ("hue",)).numpy()
     cosine, sine = (3 * hue[:, 0, 0] - 1) / 2, (hue[:, 1, 0] - hue[:, 0, 1]) * np.sqrt(3) / 2
     assert stats.kstest(np.arctan2(sine, cosine), stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-4

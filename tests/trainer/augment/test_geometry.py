@@ -11,7 +11,7 @@ from scipy import stats
 
 from sg3tf.ops import use_backend
 from tests.helpers.forced_params import drawn, forced
-from tests.helpers.numerics import relative_error
+from tests.helpers.numerics import assert_normal, relative_error
 from trainer.augment import geometry
 from trainer.augment.augment_params import AugmentParams
 from trainer.augment.geometry import TRANSFORMS, inverse_transformations, product
@@ -20,9 +20,9 @@ from trainer.augment.random_params import COLUMNS
 HEIGHT, WIDTH = 40, 56
 
 
-def inverses(values, transforms=TRANSFORMS, probability=1.0, size=(HEIGHT, WIDTH), dtype=tf.float32):
-    numbers = AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), dtype)
-    return inverse_transformations(transforms, numbers, size).numpy().astype(np.float64)
+def inverses(values, transforms=TRANSFORMS, probability=1.0):
+    numbers = AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), tf.float32)
+    return inverse_transformations(transforms, numbers, (HEIGHT, WIDTH)).numpy().astype(np.float64)
 
 
 def rotation(angle):
@@ -87,13 +87,10 @@ def test_distributions():
     def entry(transform, row, column):
         return inverses(values, (transform,))[:, row, column]
 
-    def normal(sample, deviation):
-        assert stats.kstest(sample, stats.norm(0, deviation).cdf).pvalue > 1e-4
-
-    normal(np.log2(entry("scale", 0, 0)), 0.2)
-    normal(np.log2(entry("aniso", 0, 0)), 0.2)
-    normal(entry("xfrac", 0, 2), WIDTH / 8)
-    normal(entry("xfrac", 1, 2), HEIGHT / 8)
+    assert_normal(np.log2(entry("scale", 0, 0)), 0.2)
+    assert_normal(np.log2(entry("aniso", 0, 0)), 0.2)
+    assert_normal(entry("xfrac", 0, 2), WIDTH / 8)
+    assert_normal(entry("xfrac", 1, 2), HEIGHT / 8)
     matrices = inverses(values, ("rotate",))
     angle = np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
     assert stats.kstest(angle, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-4

@@ -29,7 +29,8 @@ class Squares:
 @pytest.fixture(scope="module")
 def networks() -> list[sg3tf.Generator]:
     keras.utils.set_random_seed(0)
-    return [sg3tf.Generator.from_preset("stylegan3-t", 16, channel_base=64, channel_max=4, w_dim=8) for _ in range(2)]
+    size = {"resolution": 16, "num_layers": 4, "channel_base": 64, "channel_max": 4, "w_dim": 8}
+    return [sg3tf.Generator.from_preset("stylegan3-t", **size) for _ in range(2)]
 
 
 def value(name: str, G: sg3tf.Generator, cache: Path | None, progress: Callable[[str, int, int], object]) -> float:
