@@ -29,7 +29,6 @@ def exporter(tmp_path_factory):
         "t32_D_native",
         "t32_R1_native",
         "t32_R1_xla",
-        "sg2_32_G_xla",
         "sg2_32_PL_native",
         "r32_G_native",
     ],

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -124,101 +124,149 @@ def test_the_data_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert seen == [(default, faces), *[(default, None)] * 3, (["ppl2_wend"], None)]
 
 
-@pytest.mark.slow
-def test_command(tmp_path: Path):
-    network = saved(tmp_path / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)
-    stylegan2 = saved(tmp_path / "stylegan2.keras", "stylegan2")
-    one_number = saved(tmp_path / "age.keras", "stylegan3-t", label_dim=1)
-    labeled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
-    out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
-    out.write_text("{}\n")
-    (tmp_path / "empty").mkdir()
-    motions = [f"--network={network}", "--metrics=eqt50k_int,eqt50k_frac", "--num_samples=3", "--seed=4"]
-    features = [f"--network={network}", "--metrics=fid50k_full,pr50k3", "--num_samples=12", "--batch=5"]
-    features += [f"--data={labeled}", "--detector_dir=stubs", f"--cache_dir={cache}"]
-    self_contained = [f"--network={network}", "--metrics=swd,kid_scattering", "--num_samples=12", f"--data={labeled}"]
-    moved, compared, of_stylegan2, without_files, of_class, *refused = run(
-        [*motions, f"--out={out}"],
-        features,
-        [*features, f"--network={stylegan2}", f"--data={unlabeled}", "--cache_dir="],
-        [*self_contained, "--cache_dir="],
-        [*self_contained, "--cache_dir=", "--metrics=swd", "--class=class1"],
-        [*motions, "eqr50k"],
-        [*motions, "--metrics=fid"],
-        [*motions, "--network=missing.keras"],
-        [*motions, "--num_samples=0"],
-        [*motions, f"--out={tmp_path}/missing/metrics.jsonl"],
-        [*motions, f"--network={stylegan2}"],
-        [*features, f"--data={larger}"],
-        [*features, f"--data={unlabeled}"],
-        [*features, f"--data={tmp_path / 'empty'}"],
-        [*features, "--data="],
-        [*features, "--detector_dir=nowhere"],
-        [*motions, "--class=class1"],
-        [*motions, f"--network={one_number}"],
-        [*features, "--class=class2"],
-    )
+MOTIONS = ["--network={folder}/network-snapshot-000200_016.keras", "--metrics=eqt50k_int,eqt50k_frac"]
+MOTIONS += ["--num_samples=3", "--seed=4"]
+FEATURES = ["--network={folder}/network-snapshot-000200_016.keras", "--metrics=fid50k_full,pr50k3"]
+FEATURES += ["--num_samples=12", "--batch=5", "--data={folder}/faces-16-True", "--detector_dir=stubs"]
+FEATURES += ["--cache_dir={folder}/cache"]
+SELF_CONTAINED = ["--network={folder}/network-snapshot-000200_016.keras", "--metrics=swd,kid_scattering"]
+SELF_CONTAINED += ["--num_samples=12", "--data={folder}/faces-16-True", "--cache_dir="]
 
-    G = sg3tf.load(network)
-    common = {"labels": "uniform classes", "kimg": 200.016, "replicas": 1, "network": str(network)}
-    common |= {"weights": weights_digest(G), "sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
-    status, printed, shown = moved
-    assert status == 0, shown
-    assert out.read_text() == "{}\n" + printed
-    lines = [json.loads(line) for line in printed.splitlines()]
+MEASURED = {
+    "motions": [*MOTIONS, "--out={folder}/metrics.jsonl"],
+    "features": FEATURES,
+    "features of another network": [
+        *FEATURES, "--network={folder}/stylegan2.keras", "--data={folder}/faces-16-False", "--cache_dir="
+    ],
+    "without files": SELF_CONTAINED,
+    "of a class": [*SELF_CONTAINED, "--metrics=swd", "--class=class1"],
+}  # fmt: skip
+
+#: Command lines, and what the line of the refusal has to name.
+REFUSED = {
+    "argument": ([*MOTIONS, "eqr50k"], ["'eqr50k'"]),
+    "metric": ([*MOTIONS, "--metrics=fid"], ["metrics='fid'"]),
+    "no network": ([*MOTIONS, "--network=missing.keras"], ["missing.keras"]),
+    "no samples": ([*MOTIONS, "--num_samples=0"], ["num_samples=0"]),
+    "no folder": ([*MOTIONS, "--out={folder}/missing/metrics.jsonl"], ["missing/metrics"]),
+    "not moved": ([*MOTIONS, "--network={folder}/stylegan2.keras"], ["eqt50k_int", "StyleGAN2Config"]),
+    "resolution": (
+        [*FEATURES, "--data={folder}/faces-32-True"],
+        ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
+    ),
+    "no labels": ([*FEATURES, "--data={folder}/faces-16-False"], ["label_dim=0, but the generator's is 2"]),
+    "no images": ([*FEATURES, "--data={folder}/empty"], ["empty", "holds no images"]),
+    "no data": ([*FEATURES, "--data="], ["give data"]),
+    "no detector": ([*FEATURES, "--detector_dir=nowhere"], ["classify_image_graph_def.pb"]),
+    "class without data": ([*MOTIONS, "--class=class1"], ["class=class1: needs", "--data"]),
+    "label of one number": (
+        [*MOTIONS, "--network={folder}/age.keras"], ["age.keras: its label is one number", "give --data"]
+    ),
+    "unknown class": ([*FEATURES, "--class=class2"], ["has the classes class0, class1"]),
+}  # fmt: skip
+
+
+class Commands(NamedTuple):
+    """The folder of all files, and what each command line printed."""
+
+    folder: Path
+    results: dict[str, Result]
+
+    @property
+    def generator(self) -> sg3tf.Generator:
+        return sg3tf.load(self.folder / "network-snapshot-000200_016.keras")
+
+    @property
+    def data(self) -> Any:
+        return open_data(self.folder / "faces-16-True", labels=True)
+
+    def measured(self, name: str) -> list[dict[str, Any]]:
+        """The lines that the command printed."""
+        status, printed, shown = self.results[name]
+        assert status == 0, shown
+        return [json.loads(line) for line in printed.splitlines()]
+
+    def common(self, labels: str) -> dict[str, Any]:
+        """What every line about the first network says."""
+        said = {"labels": labels, "kimg": 200.016, "replicas": 1, "weights": weights_digest(self.generator)}
+        said |= {"network": str(self.folder / "network-snapshot-000200_016.keras")}
+        return said | {"sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    folder = tmp_path_factory.mktemp("commands")
+    saved(folder / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)
+    saved(folder / "stylegan2.keras", "stylegan2")
+    saved(folder / "age.keras", "stylegan3-t", label_dim=1)
+    for resolution, labeled in ((16, True), (16, False), (32, True)):
+        faces(folder, resolution, labeled)
+    (folder / "metrics.jsonl").write_text("{}\n")
+    (folder / "empty").mkdir()
+    lines = MEASURED | {name: flags for name, (flags, _) in REFUSED.items()}
+    results = run(*([flag.format(folder=folder) for flag in flags] for flags in lines.values()))
+    return Commands(folder, dict(zip(lines, results, strict=True)))
+
+
+@pytest.mark.slow
+def test_metrics_of_motions(commands: Commands) -> None:
+    lines, G = commands.measured("motions"), commands.generator
+    assert (commands.folder / "metrics.jsonl").read_text() == "{}\n" + commands.results["motions"][1]
     assert all(line.pop("seconds") > 0 for line in lines)
     values = [line.pop("results")[line["metric"]] for line in lines]
     expected = compute(["eqt50k_int"], G, num_samples=3, seed=4, labels=uniform_classes(2, seed=4))["eqt50k_int"]
     assert values == pytest.approx([expected, expected], abs=10) and values[0] == pytest.approx(expected, abs=1e-3)
     of_motions = {"unit": "dB", "num_samples": 3, "num_real": 0, "seed": 4, "batch": 8, "data": None, "detectors": {}}
+    common = commands.common("uniform classes")
     assert lines == [{"metric": name, **of_motions, **common} for name in ("eqt50k_int", "eqt50k_frac")]
 
-    status, printed, shown = compared
-    assert status == 0, shown
-    lines = [json.loads(line) for line in printed.splitlines()]
-    data = open_data(labeled, labels=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detectors, "load", lambda name, folder: MeanColor())
-        expected = compute(["fid50k_full", "pr50k3"], G, data, num_samples=12, batch=5, detector_dir="stubs")
+
+@pytest.mark.slow
+def test_metrics_of_features(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, data = commands.measured("features"), commands.data
+    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
+    given = {"num_samples": 12, "batch": 5, "detector_dir": "stubs"}
+    expected = compute(["fid50k_full", "pr50k3"], commands.generator, data, **given)
     assert lines[0]["results"] | lines[1]["results"] == pytest.approx(expected, rel=1e-6)
     assert all(line.pop("seconds") >= 0 for line in lines)
     assert list(lines[1].pop("results")) == ["pr50k3_precision", "pr50k3_recall"] and lines[0].pop("results")
-    described = {"path": str(labeled), "digest": data.digest, "part": data.part, "num_images": 20}
     detector = {"digest": MeanColor().digest, "resize": MeanColor.resize}
     for line in lines:
         assert line.pop("detectors") == {"inception": detector, "vgg16": detector}
+    described = {"path": str(commands.folder / "faces-16-True"), "digest": data.digest, "part": data.part}
     of_features = {"unit": None, "num_samples": 12, "num_real": 20, "seed": 0, "batch": 5}
-    of_features |= {"data": {**described, "resize_filter": "box"}}
-    common["labels"] = f"of images drawn from {data.digest}, part {data.part}"
+    of_features |= {"data": {**described, "num_images": 20, "resize_filter": "box"}}
+    common = commands.common(f"of images drawn from {data.digest}, part {data.part}")
     assert lines == [{"metric": name, **of_features, **common} for name in ("fid50k_full", "pr50k3")]
-    assert len(list(cache.glob("features/*/about.json"))) == 2
+    assert len(list((commands.folder / "cache").glob("features/*/about.json"))) == 2
 
-    status, printed, shown = without_files
-    assert status == 0, shown
-    lines = [json.loads(line) for line in printed.splitlines()]
+
+@pytest.mark.slow
+def test_metrics_without_files_of_detectors(commands: Commands) -> None:
+    lines = commands.measured("without files")
     assert [line["metric"] for line in lines] == ["swd", "kid_scattering"]
     assert {one["resize"] for line in lines for one in line["detectors"].values()} == {"none"}
 
-    status, printed, shown = of_class
-    assert status == 0, shown
-    line = json.loads(printed)
+
+@pytest.mark.slow
+def test_metrics_of_a_class(commands: Commands) -> None:
+    (line,) = commands.measured("of a class")
+    data = commands.data
     part = data.of_class("class1").part
     assert (line["data"]["part"], line["data"]["num_images"], line["num_real"]) == (part, 10, 10)
     assert line["labels"] == f"of images drawn from {data.digest}, part {part}"
 
-    status, printed, shown = of_stylegan2
-    assert status == 0 and [json.loads(line)["labels"] for line in printed.splitlines()] == [None, None], shown
-    assert {json.loads(line)["kimg"] for line in printed.splitlines()} == {None}  # stylegan2.keras
 
-    reasons = [["'eqr50k'"], ["metrics='fid'"], ["missing.keras"], ["num_samples=0"], ["missing/metrics"]]
-    reasons += [
-        ["eqt50k_int", "StyleGAN2Config"],
-        ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
-    ]
-    reasons += [["label_dim=0, but the generator's is 2"], ["empty", "holds no images"], ["give data"]]
-    reasons += [["classify_image_graph_def.pb"], ["class=class1: needs", "--data"]]
-    reasons += [["age.keras: its label is one number", "give --data"], ["has the classes class0, class1"]]
-    for (status, printed, shown), words in zip(refused, reasons, strict=True):
-        assert status == 1 and not printed, (words, printed)
-        (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))
-        assert all(word in line for word in words) and shown.count("\n") == 1, shown
+@pytest.mark.slow
+def test_metrics_of_a_network_without_labels_and_kimg(commands: Commands) -> None:
+    lines = commands.measured("features of another network")
+    assert [(line["labels"], line["kimg"]) for line in lines] == [(None, None)] * 2  # stylegan2.keras
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals(commands: Commands, case: str) -> None:
+    (status, printed, shown), (_, words) = commands.results[case], REFUSED[case]
+    assert status == 1 and not printed
+    (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))
+    assert all(word in line for word in words) and shown.count("\n") == 1, shown

@@ -21,7 +21,7 @@ from sg3tf.models.stylegan3 import SynthesisLayer
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts
-from tests.helpers.backends import NATIVE, WITH_AND_WITHOUT_NATIVE
+from tests.helpers.backends import WITH_AND_WITHOUT_NATIVE
 from tests.helpers.numerics import Array, nchw, nhwc, psnr, relative_error
 from tests.helpers.official_networks import parameters
 from tests.helpers.reference import generator as reference
@@ -81,7 +81,16 @@ def test_golden_mapping(official: Official) -> None:
     assert relative_error(truncated, official.arrays["ws_psi07_cutoff5"]) < 1e-6
 
 
-@pytest.mark.parametrize("impl", ["matmul", NATIVE, pytest.param("xla", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("official", "impl"),
+    [
+        *((name, "matmul") for name in GOLDEN_PRESETS),
+        *(pytest.param(name, "native", marks=pytest.mark.native) for name in GOLDEN_PRESETS),
+        # Not config R, whose radial filters take XLA long, and which tests/sg3tf/ops compiles.
+        pytest.param("generator_t32", "xla", marks=pytest.mark.slow),
+    ],
+    indirect=["official"],
+)
 def test_golden_images(official: Official, impl: str) -> None:
     generator, arrays = official.generator, official.arrays
     with use_backend(impl):
