@@ -321,7 +321,7 @@ class Options:
     # Reports.
     tick: float = free_option(4.0, limit=POSITIVE, help="Thousands of images between lines of statistics.")
     snap: int = free_option(
-        50, limit=POSITIVE, help="Ticks between snapshots, each with an image grid, a .keras file and --metrics."
+        50, limit=POSITIVE, help="Ticks between snapshots, each with an image grid, .keras files and --metrics."
     )
     checkpoint: int = free_option(10, limit=POSITIVE, help="Ticks between checkpoints to resume from.")
     keep_checkpoints: int = free_option(2, limit=POSITIVE, help="Number of newest checkpoints to keep.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from sg3tf.utils.error_text import first_line
-
 
 class OptionError(ValueError):
     """Options that contradict each other, the data or the machine; raised before anything is written."""
@@ -21,4 +19,5 @@ class StopRequestedError(Exception):
 
 def summarize_error(error: BaseException) -> str:
     """First line of an error's message, which may be long, without the node of TensorFlow's graph."""
-    return re.sub(r"^\{\{.*?\}\}\s*", "", first_line(error)) or type(error).__name__
+    message = re.sub(r"^\{\{.*?\}\}\s*", "", str(error))
+    return next(iter(message.strip().splitlines()), type(error).__name__)

@@ -191,9 +191,7 @@ class Evaluator:
             if line is None:
                 best.unlink()
                 discriminator_beside(best).unlink(missing_ok=True)
-            elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not filecmp.cmp(
-                snapshot, best, shallow=False
-            ):
+            elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not _is_copied(snapshot, best):
                 _copy(snapshot, best)
 
     def _file(self, metric: str) -> Path:
@@ -254,9 +252,21 @@ def _kimg(line: dict[str, Any]) -> float:
     return float(line["kimg"])
 
 
+def _pairs(snapshot: Path, best: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield (source, target) of the discriminator, which older snapshots do not have, and of the generator."""
+    yield discriminator_beside(snapshot), discriminator_beside(best)
+    yield snapshot, best
+
+
+def _is_copied(snapshot: Path, best: Path) -> bool:
+    return all(
+        filecmp.cmp(source, target, shallow=False) if source.exists() and target.exists() else not target.exists()
+        for source, target in _pairs(snapshot, best)
+    )
+
+
 def _copy(snapshot: Path, best: Path) -> None:
-    """Copy a snapshot and its discriminator, which snapshots of earlier versions do not have."""
-    for source, target in ((discriminator_beside(snapshot), discriminator_beside(best)), (snapshot, best)):
+    for source, target in _pairs(snapshot, best):
         if not source.exists():
             target.unlink(missing_ok=True)
             continue

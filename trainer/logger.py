@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sg3tf import images, ops
 from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.models import power_ema
+from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import discriminator_beside
 from sg3tf.models.run_folder import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
@@ -222,7 +223,10 @@ class RunLogger:
         with self._maintenance():
             self._save_fakes()
             snapshot = self._snapshot_file()
-            for file, model in ((discriminator_beside(snapshot), self.state.D), (snapshot, self.state.G_ema)):
+            with tf.device("CPU"):
+                D = Discriminator(self.state.D.config, dtype="float32")  # in training, layers may compute in 16 bits
+            D.set_weights(self.state.D.get_weights())
+            for file, model in ((discriminator_beside(snapshot), D), (snapshot, self.state.G_ema)):
                 with atomic_path(file) as path:
                     model.save(path)
             if self.state.power_emas and self.state.cur_nimg:  # an average of no images has no weights

@@ -15,7 +15,7 @@ from typing import Any
 from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
-from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS
+from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS, snapshots
 from sg3tf.utils.checksums import verify_checksums
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote
 from sg3tf.utils.json_text import from_json
@@ -111,7 +111,7 @@ def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path
 
 def _has_saved_nothing(run: Path, options: Options) -> bool:
     """True if a run has no checkpoint and no snapshot, and has these options or was killed before it had any."""
-    if checkpoints(run) or any(run.glob("network-*.keras")):
+    if checkpoints(run) or snapshots(run):
         return False
     if not any(run.glob("[!.]*")):
         return True
@@ -264,6 +264,10 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     recover_checkpoints(path)
     found = checkpoints(path)
     if not found:
+        if flag == "resume" and snapshots(path):
+            raise OptionError(
+                f"--resume={path}: holds no checkpoint, only snapshots; start a new run with --init_from={path}/NAME.keras"
+            )
         if flag == "resume" and (path / OPTIONS).is_file():
             raise OptionError(
                 f"--resume={path}: this run was stopped before its first checkpoint; repeat the command that started "

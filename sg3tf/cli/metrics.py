@@ -77,7 +77,7 @@ def main(options: Any) -> None:
         G = load(network)
     local = hub.fetch(network) if hub.is_address(network) else Path(network)
     if options.data is None:
-        options.data = _data_of_run(options.metrics, local)
+        options.data = None if hub.is_address(network) else _data_of_run(options.metrics, local)
     uniform = G.config.label_dim and not options.data
     if uniform and (G.config.label_dim == 1 or label_scale(local)):
         kind = "one number" if G.config.label_dim == 1 else "standardized numbers"
@@ -107,20 +107,28 @@ def main(options: Any) -> None:
 
 
 def _data_of_run(names: Sequence[str], network: Path) -> str | None:
-    """Path of the data that the network's run was trained on, if a metric compares with it and it is still there."""
+    """Return the path of the data that the network's run was trained on, if a metric compares with it and it exists.
+
+    Raises:
+        ValueError: it holds other images now.
+    """
     from sg3tf.metrics.registry import METRICS, FeatureMetric
+    from sg3tf.models.provenance import follow_link
     from sg3tf.models.run_folder import OPTIONS, run_of
 
     kinds = [METRICS[name].kind for name in names if name in METRICS]
-    run = run_of(network.absolute())
+    run = run_of(follow_link(network.absolute()))
     if run is None or not any(isinstance(kind, FeatureMetric) and kind.max_real for kind in kinds):
         return None
     try:
-        data = json.loads((run / OPTIONS).read_text(encoding="utf-8"))["data"]
+        recorded = json.loads((run / OPTIONS).read_text(encoding="utf-8"))
+        data, digest, resolution = (recorded[name] for name in ("data", "data_digest", "resolution"))
     except (OSError, ValueError, LookupError, TypeError):
         return None
     if not isinstance(data, str) or not Path(data).is_absolute() or not Path(data).exists():  # older runs: relative
         return None
+    if open_data(data, resolution=resolution).digest != digest:
+        raise ValueError(f"data: {data} holds other images than when {run} was trained; give --data")
     print(f"--data={data}, as in {run / OPTIONS}", file=sys.stderr)
     return data
 

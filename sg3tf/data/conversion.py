@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sg3tf.data.encoding import PNG, Encoding, decode_image
-from sg3tf.data.errors import DataError
+from sg3tf.data.errors import OF_DISKS, DataError
 from sg3tf.data.ffhq import MIN_RESOLUTION, encode_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ContentDigest, encode_record
@@ -33,9 +32,6 @@ FORMATS = ("shards", "ffhq")
 
 #: (width, height) of the area that crop "wide" keeps.
 DEFAULT_ASPECT = (4, 3)
-
-#: Errors of a disk or a mounted share, not of one file.
-_OF_DISKS = (errno.EIO, errno.ENODEV, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT)
 
 #: Note about an image, besides those of sg3tf.image_files.
 ENLARGED = "smaller than the resolution, enlarged"
@@ -225,7 +221,7 @@ def convert(
     """Convert one image to records; runs in worker processes.
 
     Raises:
-      DataError: the disk fails; the image may be intact.
+        DataError: the disk fails; the image may be intact.
     """
     name, label = entry
     try:
@@ -235,14 +231,15 @@ def convert(
         return Converted(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
-    except OSError as error:  # without the file name, so that equal reasons are counted together
-        if error.errno in _OF_DISKS:
-            raise DataError(
-                f"{name}: cannot be read ({error.strerror}); check the disk or the mounted share, and build again"
-            ) from error
-        return Converted(name, label, [], error=error.strerror or f"{error}" or type(error).__name__)
     except Exception as error:  # Pillow raises many types for damaged files
-        return Converted(name, label, [], error=f"{error}" or type(error).__name__)
+        system = error if isinstance(error, OSError) else error.__cause__  # readers of records wrap it in a DataError
+        if isinstance(system, OSError) and system.errno in OF_DISKS:
+            raise DataError(
+                f"{name}: cannot be read ({system.strerror}); check the disk or the mounted share, and build again"
+            ) from error
+        # Without the file name, so that equal reasons are counted together.
+        reason = error.strerror if isinstance(error, OSError) else None
+        return Converted(name, label, [], error=reason or f"{error}" or type(error).__name__)
     if config.format == "ffhq":
         payloads = encode_levels(image)
     else:

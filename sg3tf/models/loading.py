@@ -73,9 +73,10 @@ def load_model(file: Path, kind: type[Model]) -> Model:
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
     if file.suffix in _OF_PYTORCH:
+        name = "D" if kind.__name__ == "Discriminator" else "G_ema"
         raise ValueError(
-            f"{file}: not a .keras file; convert it with sg3tf convert from-pickle --network={file} --outdir=FOLDER, "
-            "and give FOLDER/G_ema.keras"
+            f"{file}: not a .keras file; convert it with sg3tf convert from-pickle --network={file} --names={name} "
+            f"--outdir=FOLDER, and give FOLDER/{name}.keras"
         )
     try:
         model = keras.models.load_model(file, compile=False)

@@ -69,7 +69,7 @@ def _provenance(path: str | os.PathLike[str]) -> Provenance:
         local = hub.fetch(str(path))
         return Provenance(str(path), **_published(local), classes=class_names(local), label_scale=label_scale(local))
     path = Path(path)
-    file = _followed(generator_file(path))
+    file = follow_link(generator_file(path))
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
     run = run_of(file)
     options = _read_json(run / OPTIONS) if run else {}
@@ -93,7 +93,7 @@ def training_metrics(path: Path) -> dict[str, float]:
     Raises:
         ValueError: a metrics file is damaged.
     """
-    file = _followed(generator_file(path))
+    file = follow_link(generator_file(path))
     nimg = trained_nimg(file)
     run = run_of(file)
     found: dict[str, float] = {}
@@ -106,7 +106,7 @@ def training_metrics(path: Path) -> dict[str, float]:
     return found
 
 
-def _followed(file: Path) -> Path:
+def follow_link(file: Path) -> Path:
     """Return the target of a link, or the link itself if it is in a run folder."""
     file = file.parent.resolve() / file.name
     return file if run_of(file) else file.resolve()

@@ -77,7 +77,7 @@ class Axis:
 class Filter:
     """Two-dimensional correlation kernel as a sum of outer products y[r] x[r].
 
-    Separable filters have one term. The radial 12 x 12 filters of config R have two to six, because their remaining
+    Separable filters have one term. The radial 12 x 12 filters of config R have two to five, because their remaining
     singular values are below the precision of the images (docs/adr/0004). So no backend needs a true 2D convolution.
 
     Examples:

@@ -31,7 +31,9 @@ def upfirdn2d(
 
     Args:
         x: [N, H, W, C], any floating dtype; H, W and C must be static.
-        taps: constant filter, [K] (applied along both axes) or [Kh, Kw]; None for no filter.
+        taps: constant filter, [K] (applied along both axes) or [Kh, Kw]; None for no filter. A filter [Kh, Kw] is
+            applied as a sum of separable ones, without those that are below an eighth of the epsilon of x's dtype,
+            compared with the largest (docs/adr/0004).
         up: upsampling factor (zero insertion), an int or (y, x).
         down: downsampling factor (decimation), an int or (y, x).
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.

@@ -96,7 +96,7 @@ def training(minutes: float, work: Path) -> list[Sample]:
     if status != 130:
         raise RuntimeError(f"training ended with status {status}")
     (stats,) = (work / "runs").glob("*/stats.jsonl")
-    print(f"{len(stats.read_text().splitlines())} ticks, {len([*stats.parent.glob('network-*.keras')])} snapshots")
+    print(f"{len(stats.read_text().splitlines())} ticks, {len([*stats.parent.glob('network-*[0-9].keras')])} snapshots")
     return found
 
 

@@ -348,6 +348,7 @@ def test_snapshot_is_the_averaged_generator_and_the_discriminator(runs):
     snapshot = last(folder, "network-snapshot-*[0-9].keras")
     networks = [("G_ema", sg3tf.load(path)) for path in (folder, snapshot, checkpoint)]
     networks.append(("D", load_model(discriminator_beside(snapshot), sg3tf.Discriminator)))
+    assert {network.dtype_policy.name for _, network in networks} == {"float32"}
     for name, network in networks:
         for index, variable in enumerate(network.variables):
             value = stored.get_tensor(f"{name}/{index}/.ATTRIBUTES/VARIABLE_VALUE")

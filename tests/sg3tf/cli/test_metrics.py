@@ -112,16 +112,22 @@ def test_the_data_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 
     monkeypatch.setattr("sg3tf.metrics.Evaluation", Seen)
     command = ["metrics", f"--network={saved(tmp_path / 'network-snapshot-000007.keras', 'stylegan2')}"]
-    (tmp_path / "faces").mkdir()
-    faces, moved = str(tmp_path / "faces"), str(tmp_path / "moved")
-    for recorded in (faces, moved, "faces"):
-        (tmp_path / "options.json").write_text(json.dumps({"data": recorded}))
+    data, moved = str(faces(tmp_path, 16, False)), str(tmp_path / "moved")
+    run = {"data_digest": open_data(data).digest, "resolution": 16}
+    for recorded in (data, moved, "faces"):
+        (tmp_path / "options.json").write_text(json.dumps(run | {"data": recorded}))
         assert console.main(command) == 0
-        assert (f"--data={faces}, as in {tmp_path / 'options.json'}" in capsys.readouterr().err) == (recorded == faces)
-    (tmp_path / "options.json").write_text(json.dumps({"data": faces}))
+        assert (f"--data={data}, as in {tmp_path / 'options.json'}" in capsys.readouterr().err) == (recorded == data)
+    (tmp_path / "options.json").write_text(json.dumps(run | {"data": data}))
     assert console.main([*command, "--data="]) == console.main([*command, "--metrics=ppl2_wend"]) == 0
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "cats.keras").symlink_to(tmp_path / "network-snapshot-000007.keras")
+    assert console.main([*command, f"--network={tmp_path / 'link' / 'cats.keras'}"]) == 0
     default = ["swd", "kid_scattering"]
-    assert seen == [(default, faces), *[(default, None)] * 3, (["ppl2_wend"], None)]
+    assert seen == [(default, data), *[(default, None)] * 3, (["ppl2_wend"], None), (default, data)]
+    (tmp_path / "options.json").write_text(json.dumps(run | {"data": data, "data_digest": "sha256:0"}))
+    assert console.main(command) == 1
+    assert f"{data} holds other images than when {tmp_path} was trained; give --data" in capsys.readouterr().err
 
 
 MOTIONS = ["--network={folder}/network-snapshot-000200_016.keras", "--metrics=eqt50k_int,eqt50k_frac"]

@@ -85,7 +85,12 @@ def test_filter_has_no_more_terms_than_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "most"), [("float32", {16: 5, 64: 5, 256: 5, 1024: 5}), ("bfloat16", {16: 4, 64: 4, 256: 3, 1024: 3})]
+    ("dtype", "most"),
+    [
+        ("float32", {16: 5, 64: 5, 256: 5, 1024: 5}),
+        ("float16", {16: 4, 64: 4, 256: 4, 1024: 3}),
+        ("bfloat16", {16: 4, 64: 4, 256: 3, 1024: 3}),
+    ],
 )
 @pytest.mark.parametrize("resolution", [16, 64, 256, 1024])
 def test_radial_filters_have_few_terms(resolution: int, dtype: str, most: dict[int, int]) -> None:

@@ -23,6 +23,7 @@ from sg3tf.data.conversion import BuildConfig, parse_aspect, resolution_of_aspec
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
+from sg3tf.data.open_files import RandomAccessFile
 from sg3tf.data.sampler import batches
 from sg3tf.data.verify import verify
 from sg3tf.utils import command_line
@@ -556,3 +557,20 @@ def test_a_disk_that_fails_ends_the_build(tmp_path: Path, image_folder: Path, mo
     with pytest.raises(DataError, match=r"ant/0\.png: cannot be read \(Input/output error\); check the disk"):
         build(image_folder, tmp_path / "x", BuildConfig(8))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_disk_that_fails_ends_the_build_from_records(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their readers wrap the error of the system."""
+    build(image_folder, tmp_path / "records", BuildConfig(8))
+    read = RandomAccessFile.read
+
+    def fail(self: RandomAccessFile, position: int, size: int) -> bytes:
+        if size > 12:  # not the header of a record, which opening the file reads
+            raise OSError(5, "Input/output error")
+        return read(self, position, size)
+
+    monkeypatch.setattr(RandomAccessFile, "read", fail)
+    with pytest.raises(DataError, match=r"cannot be read \(Input/output error\); check the disk"):
+        build(tmp_path / "records", tmp_path / "x", BuildConfig(8))
