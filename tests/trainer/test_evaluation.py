@@ -248,7 +248,7 @@ def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, mo
     for name in options.metrics:
         (found,) = [json.loads(text) for text in (run / f"metric-{name}.jsonl").read_text().splitlines()]
         assert (
-            found["num_samples"] == 100
+            found["num_samples"] == len(dataset) == 64
             and found["data_order"] == ORDERS[-1]
             and found["version"] == {"swd": 1, "kid_scattering": 2}[name]
             and found["results"][name] > 10
