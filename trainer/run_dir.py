@@ -266,7 +266,7 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     if not found:
         if flag == "resume" and snapshots(path):
             raise OptionError(
-                f"--resume={path}: holds no checkpoint, only snapshots; start a new run from one of them with --init_from"
+                f"--resume={path}: holds snapshots but no checkpoint; start a new run from one with --init_from"
             )
         if flag == "resume" and (path / OPTIONS).is_file():
             raise OptionError(

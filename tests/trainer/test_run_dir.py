@@ -225,6 +225,9 @@ def test_resume_path_of_a_run_without_a_checkpoint_gives_the_remedy(tmp_path):
         run_dir.resolve_resume_path(run)
     with pytest.raises(OptionError, match=f"--init_from={run}: holds no checkpoint; give"):
         run_dir.resolve_resume_path(run, "init_from")
+    (run / "network-snapshot-000200.keras").touch()
+    with pytest.raises(OptionError, match="holds snapshots but no checkpoint; start a new run from one with --init_fr"):
+        run_dir.resolve_resume_path(run)
 
 
 def test_resume_path_of_a_file_names_the_flag_for_weights(tmp_path):
