@@ -225,7 +225,7 @@ def convert(
     """Convert one image to records; runs in worker processes.
 
     Raises:
-      DataError: the disk fails; the image may be intact.
+        DataError: the disk fails; the image may be intact.
     """
     name, label = entry
     try:
