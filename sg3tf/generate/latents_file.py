@@ -109,6 +109,10 @@ class Tiles:
         z: float32 [N, z_dim].
         seeds: int64 [N], from which sg3tf.latents.z_from_seeds draws z.
         label: float32 [N, label_dim]; label_dim is 0 without labels.
+
+    Examples:
+        >>> Tiles(np.zeros([2, 512], np.float32), np.arange(2), np.zeros([2, 0], np.float32)).seeds
+        array([0, 1])
     """
 
     z: NDArray[np.float32]
