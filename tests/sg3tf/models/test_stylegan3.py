@@ -86,8 +86,7 @@ def test_golden_mapping(official: Official) -> None:
     [
         *((name, "matmul") for name in GOLDEN_PRESETS),
         *(pytest.param(name, "native", marks=pytest.mark.native) for name in GOLDEN_PRESETS),
-        # Not config R, whose radial filters take XLA long, and which tests/sg3tf/ops compiles.
-        pytest.param("generator_t32", "xla", marks=pytest.mark.slow),
+        *(pytest.param(name, "xla", marks=pytest.mark.slow) for name in GOLDEN_PRESETS),
     ],
     indirect=["official"],
 )
