@@ -98,6 +98,10 @@ class RunLogger:
         self.run, self.options, self.state = run, options, state
         self._examples = examples
         self._evaluator = Evaluator(run, options, state, strategy, signals)
+        self._D = state.D  # for snapshots, which compute in float32
+        if options.policy != "float32":
+            with tf.device("CPU"):
+                self._D = Discriminator(state.D.config, dtype="float32")
         self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = ProgressBar(options.kimg, state.cur_nimg / 1000)
@@ -223,10 +227,9 @@ class RunLogger:
         with self._maintenance():
             self._save_fakes()
             snapshot = self._snapshot_file()
-            with tf.device("CPU"):
-                D = Discriminator(self.state.D.config, dtype="float32")  # in training, layers may compute in 16 bits
-            D.set_weights(self.state.D.get_weights())
-            for file, model in ((discriminator_beside(snapshot), D), (snapshot, self.state.G_ema)):
+            if self._D is not self.state.D:
+                self._D.set_weights(self.state.D.get_weights())
+            for file, model in ((discriminator_beside(snapshot), self._D), (snapshot, self.state.G_ema)):
                 with atomic_path(file) as path:
                     model.save(path)
             if self.state.power_emas and self.state.cur_nimg:  # an average of no images has no weights
