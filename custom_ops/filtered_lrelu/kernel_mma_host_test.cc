@@ -336,8 +336,7 @@ int run_all(int cases) {
 }  // namespace
 }  // namespace sg3::cuda
 
-// Under AddressSanitizer, which takes four times as long, a third of the random cases: the others are the same in each
-// run.
+// Random cases, besides the fixed ones; a third of them under AddressSanitizer, which takes four times as long.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr int kCases = 8;
 #else

@@ -75,9 +75,10 @@ def main(options: Any) -> None:
     strategy = _all_devices()
     with strategy.scope():
         G = load(network)
-    local = hub.fetch(network) if hub.is_address(network) else Path(network)
-    if options.data is None:
-        options.data = None if hub.is_address(network) else _data_of_run(options.metrics, local)
+    is_remote = hub.is_address(network)
+    local = hub.fetch(network) if is_remote else Path(network)
+    if options.data is None and not is_remote:
+        options.data = _data_of_run(options.metrics, local)
     uniform = G.config.label_dim and not options.data
     if uniform and (G.config.label_dim == 1 or label_scale(local)):
         kind = "one number" if G.config.label_dim == 1 else "standardized numbers"

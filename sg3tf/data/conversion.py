@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sg3tf.data.encoding import PNG, Encoding, decode_image
-from sg3tf.data.errors import OF_DISKS, DataError
+from sg3tf.data.errors import DataError, disk_error
 from sg3tf.data.ffhq import MIN_RESOLUTION, encode_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ContentDigest, encode_record
@@ -232,10 +232,9 @@ def convert(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
     except Exception as error:  # Pillow raises many types for damaged files
-        system = error if isinstance(error, OSError) else error.__cause__  # readers of records wrap it in a DataError
-        if isinstance(system, OSError) and system.errno in OF_DISKS:
+        if failure := disk_error(error):
             raise DataError(
-                f"{name}: cannot be read ({system.strerror}); check the disk or the mounted share, and build again"
+                f"{name}: cannot be read ({failure.strerror}); check the disk or the mounted share, and build again"
             ) from error
         # Without the file name, so that equal reasons are counted together.
         reason = error.strerror if isinstance(error, OSError) else None

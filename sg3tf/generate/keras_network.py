@@ -95,11 +95,11 @@ class KerasNetwork(Network):
             channels=config.image_channels,
             supports_transform=G.supports_transform,
         )
-        self._generator, self._noise = G, "const"
+        self._generator = G
         ws = tf.TensorSpec([self.num_ws, self.w_dim], tf.float32)
         self._image = tf.TensorSpec(image_shape(self.resolution, self.channels), tf.float32)
         self._map_single = map_rows(G.mapping, ws, self.batch)
-        self._synthesize_single = map_rows(G.synthesis, self._image, self.batch)
+        self.set_noise("const")
 
     @property
     def generator(self) -> Generator:

@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from sg3tf.data.errors import OF_DISKS, DataError
+from sg3tf.data.errors import DataError, disk_error
 from sg3tf.data.labels import MISSING_LABELS_REMEDY, Label, LabelSpec, RawLabel, infer_label_spec, number_labels
 from sg3tf.data.sources.source import Source
 from sg3tf.image_files import is_image, open_image
@@ -238,11 +238,9 @@ def _begins_like_an_image(path: Path, name: str) -> bool:
     try:
         return is_image(read_file(path, name, 16))
     except (OSError, ValueError) as error:  # unreadable or damaged
-        system = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(system, OSError) and system.errno in OF_DISKS:
-            raise DataError(
-                f"{path}: {name} cannot be read ({system.strerror}); check the disk or the share"
-            ) from error
+        if failure := disk_error(error):
+            reason = failure.strerror
+            raise DataError(f"{path}: {name} cannot be read ({reason}); check the disk or the mounted share") from error
         return False
 
 
