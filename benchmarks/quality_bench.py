@@ -26,6 +26,7 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute, registry
 from sg3tf.metrics.detectors import BUILT_IN
+from sg3tf.metrics.names import SELF_CONTAINED_METRICS
 from sg3tf.metrics.samples import comparison_rng
 from sg3tf.models.loading import load
 from sg3tf.models.run_folder import snapshots
@@ -33,7 +34,6 @@ from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import to_resolution
 
-METRICS = ("swd", "kid_scattering")
 #: Short names for flags of trainer.main; others are written FLAG=VALUE, and several are joined by +.
 NAMES = {"base": "", "relativistic": "loss=relativistic", "apa": "aug=apa", "ada": "aug=ada", "noaug": "aug=noaug"}
 SNAPSHOTS = 6  # of a run
@@ -92,9 +92,9 @@ def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
     """Distances of each snapshot's images to equally many real ones; also written to files of the run."""
     found = []
     for nimg, file in snapshots(run).items():
-        values = compute(METRICS, load(file), real, num_samples=len(real), batch=BATCH)
+        values = compute(SELF_CONTAINED_METRICS, load(file), real, num_samples=len(real), batch=BATCH)
         found.append({"kimg": nimg / 1000, **{name: round(value, 3) for name, value in values.items()}})
-    for name in METRICS:
+    for name in SELF_CONTAINED_METRICS:
         result = f"{name}_held_out"
         with atomic_write(run / f"metric-{result}.jsonl") as out:
             for point in found:
@@ -114,7 +114,7 @@ def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
         return np.concatenate(rows)
 
     found = {}
-    for name in METRICS:
+    for name in SELF_CONTAINED_METRICS:
         kind: Any = registry.METRICS[name].kind
         detector = BUILT_IN[kind.detector](resolution)
         real, other = (features(dataset, detector) for dataset in (held_out, others.subsample(count)))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset
 from sg3tf.data.sampler import ORDERS
+from sg3tf.metrics.names import SELF_CONTAINED_METRICS
 from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_of_options, generator_preset
 from sg3tf.utils.files import atomic_write
@@ -46,9 +47,6 @@ GAMMA_FACTOR = 4.0  # warn if gamma differs from the default by more than this f
 #: Below the published resolutions, StyleGAN3 needs a larger gamma than the rule gives (docs/quality.md). There the
 #: default is the rule's value for 128 pixels, and values up to SMALL_GAMMA cause no warning.
 SMALL_RESOLUTION, SMALL_GAMMA_DEFAULT, SMALL_GAMMA = 128, 0.5, 2.0
-
-#: Metrics that need no detector files: the default of --metrics.
-SELF_CONTAINED_METRICS = ("swd", "kid_scattering")
 
 #: Defaults for keys missing from an options.json that is older than the option.
 _DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32", "data_order": 1}

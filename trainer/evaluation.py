@@ -18,11 +18,12 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
+from sg3tf.metrics.names import SELF_CONTAINED_METRICS
 from sg3tf.models.loading import discriminator_beside
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
 from sg3tf.utils.json_text import to_json
 from trainer import run_dir
-from trainer.config import SELF_CONTAINED_METRICS, Options
+from trainer.config import Options
 from trainer.errors import OptionError, StopRequestedError
 from trainer.run_curves import Definition
 from trainer.state import TrainState

@@ -18,6 +18,7 @@ from absl import flags
 
 from sg3tf.metrics import METRIC_NAMES
 from sg3tf.metrics.cache import default_cache_dir
+from sg3tf.metrics.names import SELF_CONTAINED_METRICS
 from sg3tf.metrics.samples import Images, open_data, resize_filter, uniform_classes
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import append_line
@@ -46,7 +47,7 @@ def define_flags(options: flags.FlagValues) -> None:
     shared.define_out(options, "File to which the printed lines are also appended.", required=False)
     flags.DEFINE_list(
         "metrics",
-        ["swd", "kid_scattering"],
+        list(SELF_CONTAINED_METRICS),
         f"Metrics to compute: {', '.join(METRIC_NAMES)}.",
         flag_values=options,
     )

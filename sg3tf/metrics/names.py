@@ -21,3 +21,6 @@ METRIC_NAMES = (
     "ppl_zend",
     "ppl_wend",
 )
+
+#: Metrics that need no detector files: the default of --metrics.
+SELF_CONTAINED_METRICS = ("swd", "kid_scattering")
