@@ -21,7 +21,11 @@ fi
 command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 1; }
 
 "$python" configure.py
-"$bazel" build --jobs="${SG3TF_JOBS:-2}" "${products[@]/#///custom_ops:}"
+# A compiler that reads TensorFlow's headers takes up to 2 GB.
+fitting=$(awk '/^MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)
+cores=$(nproc)
+jobs=$((fitting < cores ? (fitting < 1 ? 1 : fitting) : cores))
+"$bazel" build --jobs="${SG3TF_JOBS:-$jobs}" "${products[@]/#///custom_ops:}"
 mkdir -p "$folder"
 if [ "${2:-}" = --no-xla ] && ! cmp --silent "bazel-bin/custom_ops/_sg3tf_native.so" "$folder/_sg3tf_native.so"; then
   rm --force "$folder/_sg3tf_native_xla.so"  # from another build; both would be loaded together

@@ -16,6 +16,7 @@ from absl import flags, logging
 
 from serving import EXPORT_PRECISIONS, FILE_INPUTS, ONNX_WEIGHTS
 from sg3tf.utils import command_line
+from sg3tf.utils.flags import NETWORK, define_network
 
 FORMATS = ("saved_model", "onnx", "litert")
 #: Formats that support a flag, for flags that not all formats support.
@@ -33,9 +34,7 @@ _FORMATS_OF = {
 
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags of this command in `values`."""
-    flags.DEFINE_string(
-        "network", None, "Generator to export: .keras file, run folder or checkpoint folder.", flag_values=values
-    )
+    define_network(values, f"Generator to export: {NETWORK}.", required=False)
     flags.DEFINE_enum(
         "format",
         "saved_model",

@@ -112,7 +112,7 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
         ws: [N, num_ws, w_dim].
         w_avg: [w_dim], or [N, 1, w_dim] for one per image.
         psi: a number or [N]; 1 leaves style vectors bit-for-bit unchanged, 0 makes them the average.
-        cutoff: truncate only the first this many style vectors; None for all.
+        cutoff: number of leading style vectors to truncate; None for all.
 
     Returns:
         float32 [N, num_ws, w_dim].

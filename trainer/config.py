@@ -339,7 +339,7 @@ class Options:
         help="Number of generated images for each metric.",
     )
     detector_dir: str | None = free_option(
-        None, help="Folder with the feature detectors that metrics such as fid50k_full need; see docs/metrics.md."
+        None, help="Folder with the feature detectors that metrics such as fid50k_full need; see docs/detectors.md."
     )
     histograms: bool = free_option(False, help="Write histograms of the weights to TensorBoard at snapshots.")
     profile_steps: tuple[int, ...] = free_option(

@@ -32,11 +32,13 @@ class StyleGANTrainer(keras.Model):
     """Generator and discriminator, trained together by `fit`.
 
     `fit` takes a tf.data.Dataset of images, or of (images, labels), such as `sg3tf.data.dataset.Dataset.to_tf_data`
-    returns: images uint8 from 0 to 255, or float in [-1, 1], [N, H, W, C]; labels float32 [N, label_dim], or integers
-    [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller than it, so drop the remainder of an
-    epoch. The history has the epoch's means of `loss_G`, `loss_D` and `r_t` (the share of real images that D classifies
-    as real, minus the share of the others; with the relativistic loss, as more real than the generated image), and the
-    latest `r1` penalty and `augment_p`.
+    returns. Images are [N, H, W, C], uint8 from 0 to 255 or float in [-1, 1]. Labels are float32 [N, label_dim] or
+    integers [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller, so drop the remainder of an
+    epoch.
+
+    The history has the means of `loss_G`, `loss_D` and `r_t` over each epoch, and the latest `r1` penalty and
+    `augment_p`. `r_t` is the fraction of real images that D classifies as real, minus the fraction that it does not;
+    with the relativistic loss, "as real" means "as more real than the generated image".
 
     Args:
         G: generator to train, of any kind. The published half-life of its running magnitudes is 20,000 images:
@@ -95,7 +97,8 @@ class StyleGANTrainer(keras.Model):
 
         Args:
             g_optimizer, d_optimizer: optimizers of G and D; default: the published Adam, with learning rates 0.0025
-                (StyleGAN2: 0.002) and 0.002.
+                (0.002 if G is a StyleGAN2Generator) and 0.002. For configs A to C, sg3tf train uses 0.0025 for G: pass
+                an optimizer to do the same.
             gamma: weight of the R1 penalty; 0 for none. Useful values grow with the square of the resolution; start
                 with `trainer.config.default_gamma`.
             loss: "logistic", or "relativistic": paired, with R1 and R2 (arXiv 2501.05441).

@@ -48,7 +48,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "host",
         "127.0.0.1",
-        "Address to listen on, IPv4 or IPv6 such as ::1; 0.0.0.0 for all IPv4 interfaces, :: for those of both.",
+        "Address to listen on, IPv4 or IPv6, such as ::1; 0.0.0.0 for all IPv4 interfaces, :: for all IPv4 and "
+        "IPv6 interfaces.",
         flag_values=values,
     )
     flags.DEFINE_integer("port", 8500, "Port for gRPC; 0: any free port.", 0, 65535, flag_values=values)
@@ -69,7 +70,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "enable_serialization_as_tensor_content",
         False,
-        "Put the numbers of gRPC answers into tensor_content: fast, but not read by every client.",
+        "Return arrays in gRPC responses as tensor_content: faster, but not every client can read it.",
         flag_values=values,
     )
     flags.DEFINE_bool("enable_batching", False, "Run waiting requests together, as one batch.", flag_values=values)

@@ -39,7 +39,8 @@ def define_drawing_network(options: flags.FlagValues) -> None:
     """Define --network, --batch, and the flags for a connection to a server."""
     shared.define_network(
         options,
-        "Generator: portraits-32, .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL.",
+        "Generator: .keras file, run or checkpoint folder, example network such as portraits-32, address such as "
+        "hf://USER/NAME, SavedModel folder, or grpc://HOST:PORT/MODEL.",
     )
     shared.define_batch(
         options, None, "Images at a time; does not affect the images; default: up to 8, by size and memory."
@@ -78,7 +79,7 @@ def define_truncation(options: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "trunc_cutoff",
         None,
-        "Truncate only the first this many style vectors; default: all.",
+        "Number of leading style vectors to truncate; default: all.",
         lower_bound=0,
         flag_values=options,
     )
@@ -195,7 +196,7 @@ def define_picture(options: flags.FlagValues, help: str, endings: Sequence[str] 
     flags.DEFINE_integer(
         "scale",
         1,
-        "Enlargement: each pixel becomes a square of this side, for small networks.",
+        "Enlargement, for small networks: each pixel becomes a square with sides of this many pixels.",
         lower_bound=1,
         flag_values=options,
     )

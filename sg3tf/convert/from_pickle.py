@@ -226,7 +226,7 @@ def define_flags(options: flags.FlagValues) -> None:
         "parity",
         False,
         "Compare images of G_ema with those of the official code; PyTorch and that code must be importable. This runs "
-        "the code in the pickle: only for a file that you trust.",
+        "the code in the pickle: use it only with a file that you trust.",
         flag_values=options,
     )
 

@@ -69,7 +69,7 @@ def project(
         label: [label_dim], for a conditional network; its mean w is the starting point.
         space, steps, learning_rate: see sg3tf.editing.projector.project_image.
         transform: also optimize a rotation and a translation.
-        seed: seed of the noise, and of 10 000 latents for the statistics of w.
+        seed: seed of the noise, and of 10,000 latents for the statistics of w.
 
     Raises:
         ValueError: the network has no gradients, or does not support `transform`.

@@ -26,7 +26,7 @@ def latents_from_seeds(
         network: the network they are for.
         seeds: seeds from 0 to 2**32 - 1.
         psis: truncation values, each applied to every seed.
-        cutoff: truncate only the first this many style vectors; None for all.
+        cutoff: number of leading style vectors to truncate; None for all.
         label: [label_dim], for a conditional network.
 
     Returns:

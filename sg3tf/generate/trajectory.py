@@ -121,7 +121,7 @@ class Trajectory:
         curve: "cubic" or "lerp" through the style vectors, or "slerp" through the z of seeds.
         loop: return to the first keyframe at the end.
         psi: truncation values, spread evenly over the video; None to keep those of the keyframes.
-        cutoff: truncate only the first this many style vectors; None for all.
+        cutoff: number of leading style vectors to truncate; None for all.
         motion: [M, 3], rows (clockwise angle in radians, image widths right and down), spread evenly over the video
             and composed with the keyframes' own transforms, which move the image first; or None.
 

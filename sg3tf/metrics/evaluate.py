@@ -238,7 +238,7 @@ def compute(
             sg3tf.data.dataset.Dataset, its path, or ArrayImages.
         detector_dir: folder with detector files, for metrics that need them (docs/detectors.md).
         cache_dir: folder for data set statistics and for interrupted passes, which resume; None to keep nothing.
-        num_samples: number of generated images, or of pairs; None for 50 000, as for published values.
+        num_samples: number of generated images, or of pairs; None for 50,000, as for published values.
         batch: images per batch on each replica.
         seed: seed of latents, labels, transforms and subsets, 0 to 2**64 - 1.
         labels: labels of generated images; None for the labels of randomly chosen images of the data.

@@ -40,7 +40,7 @@ class FeatureMetric:
     Attributes:
         detector, output, statistic: features and their statistic, as in FeatureRequest.
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
-        max_real: use at most the first this many real images; ALL for all.
+        max_real: maximum number of real images, taken from the start; ALL for all.
         min_images: minimum number of images, both real and generated.
         match_num_real: use as many real images as generated ones, spread over the data, instead of the first ones, and
             generate at most as many as there are.

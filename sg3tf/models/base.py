@@ -43,10 +43,13 @@ def build_generator(config: AnyGeneratorConfig, **kwargs: Any) -> BaseGenerator:
 
 
 class BaseGenerator(keras.Model):
-    """Abstract base class: the mapping, truncation and precision handling that all generators share.
+    """Generator of images from latents, available as `sg3tf.Generator`.
 
-    To subclass it, decorate the class with `register_generator`, create layers in `_create_synthesis`, build them in
-    `_build_synthesis` and compute images in `_synthesize`.
+    Create one with `from_preset`, `sg3tf.load` or `build_generator`; this class is abstract. Weights are created on
+    construction, so `predict`, `summary` and `save` need no prior call.
+
+    To add an architecture, decorate a subclass with `register_generator`, create its layers in `_create_synthesis`,
+    build them in `_build_synthesis`, and compute images in `_synthesize`.
 
     Args:
         config: architecture, or its dictionary from `get_config`.
@@ -59,8 +62,6 @@ class BaseGenerator(keras.Model):
 
     Raises:
         ConfigError: unsupported dtype.
-
-    Weights are created on construction: `predict`, `summary` and `save` need no prior call.
 
     Examples:
         >>> G = build_generator(generator_preset("stylegan3-t", 16, channel_base=64, channel_max=4, z_dim=4))
@@ -180,7 +181,7 @@ class BaseGenerator(keras.Model):
         Args:
             inputs: z float [N, z_dim], or {"z": z, "label": label} with label float [N, label_dim].
             truncation_psi: a number or [N]; 1 for full variety, 0 for the average image.
-            truncation_cutoff: truncate only the first this many style vectors; None for all.
+            truncation_cutoff: number of leading style vectors to truncate; None for all.
             transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width.
             update_emas: update running statistics, as in training.
 

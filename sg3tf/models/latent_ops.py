@@ -15,7 +15,7 @@ def truncate(ws: tf.Tensor, w_avg: tf.Tensor, psi: Any = 1.0, cutoff: int | None
         ws: float32 [N, num_ws, w_dim].
         w_avg: float32 [w_dim].
         psi: a number or [N]; 1 leaves them unchanged, 0 makes them the average.
-        cutoff: truncate only the first this many style vectors; None for all.
+        cutoff: number of leading style vectors to truncate; None for all.
 
     Returns:
         float32 [N, num_ws, w_dim].

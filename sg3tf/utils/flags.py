@@ -8,10 +8,20 @@ from absl import flags
 
 from sg3tf.utils.resolution import Resolution, Size, to_resolution
 
+#: Help of --data.
+DATA = (
+    "Images: a folder or zip file, with --resolution; a folder written by sg3tf data build; or TFRecords in FFHQ's "
+    "layout."
+)
+#: What --network may be.
+NETWORK = (
+    ".keras file, run folder, checkpoint folder, example network such as portraits-32, or hf:// or https:// address"
+)
+
 
 def define_network(
     options: flags.FlagValues,
-    help: str = "Generator: .keras file, checkpoint folder or run folder.",
+    help: str = f"Generator: {NETWORK}.",
     required: bool = True,
 ) -> None:
     """Define --network."""
@@ -62,7 +72,7 @@ def define_resolution(options: flags.FlagValues, help: str) -> None:
     flags.DEFINE(_ResolutionParser(), "resolution", None, help, flag_values=options)
 
 
-def define_data(options: flags.FlagValues, help: str = "Data set from sg3tf data build, or FFHQ TFRecords.") -> None:
+def define_data(options: flags.FlagValues, help: str = DATA) -> None:
     """Define --data."""
     flags.DEFINE_string("data", None, help, flag_values=options)
 

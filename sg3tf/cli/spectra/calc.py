@@ -29,7 +29,11 @@ def define_flags(options: flags.FlagValues) -> None:
     shared.define_seed(options, "Seed of latents and classes, for --network.")
     shared.define_batch(options, 8, "Images at a time.")
     shared.define_out(options, ".npz file to write.")
-    shared.define_resolution(options, "Resolution to use if the data set has several; default: the largest.")
+    shared.define_resolution(
+        options,
+        "Resolution at which to read image files (required for them), or which of several in --data to use; default: "
+        "the largest.",
+    )
 
 
 def main(options: Any) -> None:
