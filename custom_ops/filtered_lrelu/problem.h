@@ -20,6 +20,7 @@ struct Sg3FilteredLrelu {
   Sg3Stage up, down;
   double slope, clamp;  // clamp may be infinite
   int mode;
+  int unused;  // 0: without it, equal problems could differ in bytes of padding (custom_ops/xla/pack.h)
 };
 
 // The mask has two bits per upsampled sample: uint32 [batch, ceil(channels / 16), up.y.out_size, up.x.out_size]. Bit

@@ -27,6 +27,7 @@ struct {
   uint16_t output = 0;  // in the middle of the first row
   uint32_t mask = 0;    // value of every byte; the other kernel writes 0
   float milliseconds = 1;
+  int slow_launches = 0;  // before the others, which take 3 ms
 } tensor;
 
 FakeCuda& fake() {
@@ -42,7 +43,7 @@ size_t trial_channels = 512;
 void launched(void** parameters) {
   if (*static_cast<void**>(parameters[4]) == kArray || *static_cast<void**>(parameters[4]) == kUnaligned) return;
   const bool is_tensor = std::string(fake().function) == kTensor;
-  fake().milliseconds = is_tensor ? tensor.milliseconds : 2;
+  fake().milliseconds = is_tensor ? (tensor.slow_launches-- > 0 ? 3 : tensor.milliseconds) : 2;
   uint16_t* y = *static_cast<uint16_t**>(parameters[4]);
   uint32_t* mask = *static_cast<uint32_t**>(parameters[5]);
   memset(y, 0, size_t(8) * 35 * 35 * trial_channels * 2);
@@ -134,15 +135,29 @@ int main(int, char** argv) {
   expect("wrong bits", kFma, [] { tensor.mask = 1; });
   expect("slow", kFma, [] { tensor.milliseconds = 3; });
   expect("a little slower", kTensor, [] { tensor.milliseconds = 2.4; });
-  expect("no memory", kFma, [] { setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1); });
+  expect("slow once", kTensor, [] { tensor.slow_launches = 32; });
+  expect("a failure other than of memory", kFma, [] { setenv("FAKE_CUDA_FAIL", "cuEventRecord=700", 1); });
+  expect("turned off", kFma, [] { setenv("SG3TF_TENSOR_CORES", "0", 1); });
+  expect("turned on, whatever a trial would show", kTensor, [] {
+    setenv("SG3TF_TENSOR_CORES", "1", 1);
+    tensor.output = kNan;
+  });
+  scenario("a launch that the driver refuses", [] {
+    check(used(SG3_FLOAT16, 0) == kTensor, "launched");
+    setenv("FAKE_CUDA_FAIL", "cuLaunchKernel of filtered_lrelu_mma=701", 1);
+    check(used(SG3_FLOAT16, 0) == kFma, "refused");
+    unsetenv("FAKE_CUDA_FAIL");
+    check(used(SG3_FLOAT16, 0) == kFma, "used again");
+  });
+  expect("no memory", kFma, [] { setenv("FAKE_CUDA_FAIL", "cuMemAllocAsync=2", 1); });
   scenario("memory for the second trial", [] {
-    setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1);
+    setenv("FAKE_CUDA_FAIL", "cuMemAllocAsync=2", 1);
     check(used_once(SG3_FLOAT16, 0) == kFma, "without memory");
     unsetenv("FAKE_CUDA_FAIL");
     check(used(SG3_FLOAT16, 0) == kTensor, "with memory");
   });
   scenario("no memory for two trials", [] {
-    setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1);
+    setenv("FAKE_CUDA_FAIL", "cuMemAllocAsync=2", 1);
     check(used(SG3_FLOAT16, 0) == kFma, "without memory");
     unsetenv("FAKE_CUDA_FAIL");
     const int before = fake().launches;

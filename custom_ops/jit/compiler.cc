@@ -26,6 +26,10 @@ constexpr Source kStandardHeaders[] = {
     {"string.h", ""},
 };
 
+// Returns true if code for architecture `arch` runs on the card. 10.1 of CUDA 12 is not of the family of 10.0 and 10.3:
+// CUDA 13 calls it 11.0.
+bool suits(int arch, int card) { return arch <= card && (arch != 101 || card == 101 || card == 110); }
+
 class Nvrtc : public Compiler {
  public:
   static std::unique_ptr<Compiler> load(const std::string& file, std::string* reason) {
@@ -117,7 +121,7 @@ class Nvrtc : public Compiler {
     archs_(archs.data());
     int newest = 0;
     for (const int arch : archs) {
-      if (arch <= card) newest = std::max(newest, arch);
+      if (suits(arch, card)) newest = std::max(newest, arch);
     }
     return newest;
   }
@@ -234,7 +238,7 @@ class Nvcc : public Compiler {
     std::istringstream lines(output_of(quoted(command_) + " --list-gpu-arch"));
     int largest = 0, number;
     for (std::string line; std::getline(lines, line);) {
-      if (sscanf(line.c_str(), "compute_%d", &number) == 1 && number <= arch) largest = std::max(largest, number);
+      if (sscanf(line.c_str(), "compute_%d", &number) == 1 && suits(number, arch)) largest = std::max(largest, number);
     }
     return largest > 0 ? largest : arch;
   }

@@ -62,7 +62,7 @@ void test_nvcc() {
   write_text(script,
              "#!/bin/sh\n"
              "[ \"$1\" = --version ] && echo 'Cuda compilation tools, release 12.3, V12.3.107' && exit\n"
-             "[ \"$1\" = --list-gpu-arch ] && printf 'compute_75\\ncompute_89\\ncompute_90\\n' && exit\n"
+             "[ \"$1\" = --list-gpu-arch ] && printf 'compute_75\\ncompute_89\\ncompute_90\\ncompute_101\\n' && exit\n"
              "grep -q wrong sg3tf.cu && echo 'wrong is undefined' >&2 && exit 1\n"
              "{ cat sg3tf.cu custom_ops/resampling/stage.h; echo \"$@\"; } > out\n");
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
@@ -76,8 +76,10 @@ void test_nvcc() {
   for (const char* part : {"the program\n", "Sg3Stage", "-arch=sm_89", "-cubin"}) check_contains(image, part);
   check(!nvcc->options().empty(), "no options");
   check_contains(image, nvcc->options());
-  check(nvcc->compile("the program\n", 120, &image, &log), "a newer card");  // the driver compiles PTX for it
+  check(nvcc->compile("the program\n", 103, &image, &log), "a newer card");  // the driver compiles PTX for it
   for (const char* part : {"-arch=compute_90", "-ptx"}) check_contains(image, part);
+  check(nvcc->compile("the program\n", 110, &image, &log), "a card whose architecture was renamed");
+  check_contains(image, "-arch=compute_101");
   check(!nvcc->compile("wrong\n", 89, &image, &log), "a wrong program");
   check_contains(log, "wrong is undefined");
   size_t left = 0;

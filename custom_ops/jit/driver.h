@@ -13,6 +13,7 @@ namespace sg3::jit {
 enum Result : int {
   kSuccess = 0,
   kInvalidValue = 1,
+  kOutOfMemory = 2,
   kNotInitialized = 3,
   kOldDriver = 35,  // cudaErrorInsufficientDriver; the driver itself never returns it
   kInvalidImage = 200,
@@ -21,6 +22,7 @@ enum Result : int {
   kNoCompiler = 221,
   kUnsupportedPtx = 222,
   kInvalidSource = 300,
+  kOutOfResources = 701,  // of a launch: too many registers or threads
   kNotSupported = 801,
 };
 

@@ -19,12 +19,14 @@ constexpr int kLaunches = 8;
 
 using Event = struct EventHandle*;
 
-// Driver functions that only trials need. Pointers stand in for CUdeviceptr, which has the same size.
+// Driver functions that only trials need. Pointers stand in for CUdeviceptr, which has the same size. None waits for
+// other streams: cuMemFree would wait for all work on the device and on its peers, including a collective operation
+// that waits for this device.
 struct TrialDriver {
-  int (*cuMemAlloc)(void** memory, size_t bytes);
-  int (*cuMemFree)(void* memory);
+  int (*cuMemAllocAsync)(void** memory, size_t bytes, Stream stream);
+  int (*cuMemFreeAsync)(void* memory, Stream stream);
   int (*cuMemcpyHtoDAsync)(void* to, const void* from, size_t bytes, Stream stream);
-  int (*cuMemcpyDtoH)(void* to, const void* from, size_t bytes);
+  int (*cuMemcpyDtoHAsync)(void* to, const void* from, size_t bytes, Stream stream);
   int (*cuStreamSynchronize)(Stream stream);
   int (*cuEventCreate)(Event* event, unsigned flags);
   int (*cuEventRecord)(Event event, Stream stream);
@@ -39,10 +41,10 @@ struct TrialDriver {
       *function = library ? reinterpret_cast<std::decay_t<decltype(*function)>>(dlsym(library, name)) : nullptr;
       complete = complete && *function;
     };
-    find(&cuMemAlloc, "cuMemAlloc_v2");
-    find(&cuMemFree, "cuMemFree_v2");
+    find(&cuMemAllocAsync, "cuMemAllocAsync");
+    find(&cuMemFreeAsync, "cuMemFreeAsync");
     find(&cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
-    find(&cuMemcpyDtoH, "cuMemcpyDtoH_v2");
+    find(&cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
     find(&cuStreamSynchronize, "cuStreamSynchronize");
     find(&cuEventCreate, "cuEventCreate");
     find(&cuEventRecord, "cuEventRecord");
@@ -70,20 +72,23 @@ Trial::Trial(Stream stream) : stream_(stream) {
 }
 
 Trial::~Trial() {
-  for (void* memory : memory_) trial_driver().cuMemFree(memory);
+  for (void* memory : memory_) trial_driver().cuMemFreeAsync(memory, stream_);
   std::string ignored;
   Context popped;
   if (pushed_) find_driver(&ignored)->cuCtxPopCurrent(&popped);
 }
 
 bool Trial::check(const char* what, int result) {
-  if (result != kSuccess && failure_.empty()) failure_ = std::string(what) + " returned " + std::to_string(result);
-  return failure_.empty();
+  if (result == kSuccess || !failure_.empty()) return failure_.empty();
+  failure_ = std::string(what) + " returned " + std::to_string(result);
+  out_of_memory_ = result == kOutOfMemory;
+  return false;
 }
 
 void* Trial::allocate(size_t bytes, const void* from) {
   void* memory = nullptr;
-  if (!failure_.empty() || !check("cuMemAlloc", trial_driver().cuMemAlloc(&memory, bytes))) return nullptr;
+  if (!failure_.empty()) return nullptr;
+  if (!check("cuMemAllocAsync", trial_driver().cuMemAllocAsync(&memory, bytes, stream_))) return nullptr;
   memory_.push_back(memory);
   // Copies on the stream, because its kernels do not wait for copies elsewhere, and waits for the end, because the
   // caller may free `from`.
@@ -94,8 +99,9 @@ void* Trial::allocate(size_t bytes, const void* from) {
 }
 
 void Trial::read(const void* from, size_t bytes, void* to) {
-  if (!failure_.empty() || !check("cuStreamSynchronize", trial_driver().cuStreamSynchronize(stream_))) return;
-  check("cuMemcpyDtoH", trial_driver().cuMemcpyDtoH(to, from, bytes));
+  if (failure_.empty() && check("cuMemcpyDtoHAsync", trial_driver().cuMemcpyDtoHAsync(to, from, bytes, stream_))) {
+    check("cuStreamSynchronize", trial_driver().cuStreamSynchronize(stream_));
+  }
 }
 
 double Trial::milliseconds(const std::function<int()>& launch) {

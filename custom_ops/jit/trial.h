@@ -21,6 +21,9 @@ class Trial {
   // Returns a message about the first failure, or an empty string.
   const std::string& failure() const { return failure_; }
 
+  // Returns true if memory was short, which may be temporary.
+  bool out_of_memory() const { return out_of_memory_; }
+
   // Returns the stream's context.
   Context context() const { return context_; }
 
@@ -41,6 +44,7 @@ class Trial {
   bool pushed_ = false;
   std::vector<void*> memory_;
   std::string failure_;
+  bool out_of_memory_ = false;
 };
 
 }  // namespace sg3::jit

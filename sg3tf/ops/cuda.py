@@ -6,7 +6,6 @@ custom_ops/jit compiles them with NVRTC, which `pip install "sg3tf[cuda]"` insta
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import importlib.util
 import os
 import re
@@ -15,6 +14,8 @@ from pathlib import Path
 
 #: Environment variable with the path of NVRTC, for custom_ops/jit.
 NVRTC_VARIABLE = "SG3TF_NVRTC"
+#: The names under which custom_ops/jit/compiler.cc loads NVRTC if that variable is not set.
+_SYSTEM_NVRTC = ("libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so")
 _DRIVER_FACTS = Path("/proc/driver/nvidia/version")
 #: The oldest supported driver: its CUDA version, and its release number.
 OLDEST_DRIVER, OLDEST_DRIVER_NAME = (12, 0), "525"
@@ -86,7 +87,15 @@ def set_nvrtc() -> None:
 
 
 def has_system_compiler() -> bool:
-    """Return True if NVRTC is on the loader's path, or nvcc is in CUDA_HOME or on the path."""
+    """Return True if the loader finds NVRTC, or nvcc is in CUDA_HOME or on the path."""
     home = os.environ.get("CUDA_HOME")
     nvcc = (Path(home) / "bin" / "nvcc").is_file() if home else shutil.which("nvcc") is not None
-    return nvcc or ctypes.util.find_library("nvrtc") is not None
+    return nvcc or any(map(_can_be_loaded, _SYSTEM_NVRTC))
+
+
+def _can_be_loaded(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -176,6 +176,16 @@ def test_operation_that_raises(
     assert len(lines) - lines.index(failures(lines)[0]) == 2  # goes on
 
 
+@pytest.mark.native
+def test_layers_of_gpus(wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, because tests have no GPU."""
+    lines = list(doctor._layer_tests())
+    assert len(lines) == 27 and not failures(lines)
+    wrong["sg3_filtered_lrelu"] = lambda y: y * 1.02
+    monkeypatch.setattr(doctor, "GPU_TOLERANCES", {tf.float16: doctor.GPU_TOLERANCES[tf.float16]})
+    assert len(failures(list(doctor._layer_tests()))) == 5
+
+
 @pytest.mark.parametrize(
     ("flags", "at_most", "chosen"),
     [

@@ -1,6 +1,7 @@
 // A libcuda.so.1 for tests, named by SG3TF_LIBCUDA: it records what is loaded and launched, and fails on request.
 //
-// Environment variables: FAKE_CUDA_VERSION (12040), FAKE_CUDA_ARCH (90), and FAKE_CUDA_FAIL, "FUNCTION=RESULT".
+// Environment variables: FAKE_CUDA_VERSION (12040), FAKE_CUDA_ARCH (90), and FAKE_CUDA_FAIL, "FUNCTION=RESULT",
+// or "cuLaunchKernel of KERNEL=RESULT".
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -94,21 +95,22 @@ int cuLaunchKernel(void* launched, unsigned grid_x, unsigned grid_y, unsigned gr
   fake_cuda.shared_bytes = shared_bytes;
   fake_cuda.stream = stream;
   if (fake_cuda.on_launch) fake_cuda.on_launch(parameters);
-  return result_of("cuLaunchKernel");
+  const int error = result_of("cuLaunchKernel");
+  return error ? error : result_of(std::string("cuLaunchKernel of ") + fake_cuda.function);
 }
 
-int cuMemAlloc_v2(void** memory, size_t bytes) {
-  if (const int error = result_of("cuMemAlloc")) return error;
+int cuMemAllocAsync(void** memory, size_t bytes, void*) {
+  if (const int error = result_of("cuMemAllocAsync")) return error;
   ++fake_cuda.allocations;
   return *memory = malloc(bytes), 0;
 }
 
-int cuMemFree_v2(void* memory) { return free(memory), --fake_cuda.allocations, 0; }
+int cuMemFreeAsync(void* memory, void*) { return free(memory), --fake_cuda.allocations, 0; }
 int cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, void*) { return memcpy(to, from, bytes), 0; }
-int cuMemcpyDtoH_v2(void* to, const void* from, size_t bytes) { return memcpy(to, from, bytes), 0; }
+int cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t bytes, void*) { return memcpy(to, from, bytes), 0; }
 int cuStreamSynchronize(void*) { return 0; }
 int cuEventCreate(void** result, unsigned) { return *result = &event, 0; }
-int cuEventRecord(void*, void*) { return 0; }
+int cuEventRecord(void*, void*) { return result_of("cuEventRecord"); }
 int cuEventElapsedTime(float* time, void*, void*) { return *time = fake_cuda.milliseconds, 0; }
 int cuEventDestroy_v2(void*) { return 0; }
 }
