@@ -123,7 +123,7 @@ class TileStream {
     Scalar* upsampled = upsampled_ - origin_ * kLanes;
     uint32_t* words = words_ - columns_.begin;
     Activation<Lanes> act = {broadcast<Lanes>(job_.slope), broadcast<Lanes>(job_.clamp)};
-    rows_.compute_row(line, [=](int64_t column, Lanes z) {
+    rows_.template compute_row<Case<6, 1>>(line, [=](int64_t column, Lanes z) {
       if (mode == SG3_ACTIVATE_AND_MASK) words[column] = act.bits(z);
       store(upsampled + column * kLanes, mode == SG3_APPLY_MASK ? act.masked(z, mask[column]) : act.activated(z));
     });
@@ -138,7 +138,7 @@ class TileStream {
     const PolyphaseView<Scalar>& down = job_.down_x;
     for (int64_t term = 0; term < down.terms; ++term) {
       Scalar* to = filtered(term, line);
-      sum<Lanes>(
+      sum<Lanes, Case<12, 2>>(
           tile_.x_end - tile_.x_begin, down.down, 1, down.taps + term * down.max_taps, 0, down.max_taps,
           [&](int64_t, int64_t k) { return upsampled_ + k * kLanes; },
           [&](int64_t j, Lanes lanes) { store(to + j * kLanes, lanes); });

@@ -21,7 +21,7 @@ struct TileKernel {
     Rows<T> rows(image, job.y, job.x, tile.x_begin, tile.x_end, static_cast<Scalar*>(scratch));
     for (int64_t row = tile.y_begin; row < tile.y_end; ++row) {
       T* to = out + row * job.x.out_size * image.stride;
-      rows.compute_row(
+      rows.template compute_row<Case<6, 1>, Case<12, 1>, Case<12, 2>>(
           row, [&](int64_t column, Lanes sum) { store_channels(to + column * image.stride, sum, image.count); });
     }
   }

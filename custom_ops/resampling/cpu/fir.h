@@ -22,18 +22,24 @@ SG3_INLINE void accumulate(Lanes (&sums)[columns], const Scalar* taps, int64_t c
   }
 }
 
-// The same, with common counts and steps known to the compiler.
-template <int columns, class Lanes, class Scalar, class RowOf>
+// A number of taps and a step that the compiler knows. Each such case of a sum takes time to compile.
+template <int count_, int step_>
+struct Case {
+  static constexpr int count = count_, step = step_;
+};
+
+// The same, with code of their own for the given cases of float, which the networks use.
+template <class... Cases, int columns, class Lanes, class Scalar, class RowOf>
 SG3_INLINE void accumulate_fast(Lanes (&sums)[columns], const Scalar* taps, int64_t count, int64_t step, RowOf row_of) {
-  if (count == 6 && step == 1) {
-    accumulate(sums, taps, 6, 1, row_of);
-  } else if (count == 12 && step == 1) {
-    accumulate(sums, taps, 12, 1, row_of);
-  } else if (count == 12 && step == 2) {
-    accumulate(sums, taps, 12, 2, row_of);
-  } else {
-    accumulate(sums, taps, count, step, row_of);
+  const auto is_done = [&](auto c) {
+    if (count != c.count || step != c.step) return false;
+    accumulate(sums, taps, c.count, c.step, row_of);
+    return true;
+  };
+  if constexpr (sizeof(Scalar) == sizeof(float)) {
+    if ((is_done(Cases{}) || ...)) return;
   }
+  accumulate(sums, taps, count, step, row_of);
 }
 
 // Calls done(column + j, sums[j]) for the columns below `width`.
@@ -54,15 +60,15 @@ SG3_INLINE void finish(const Lanes (&sums)[columns], int64_t column, int64_t wid
 // Calls done(j, sum) for j < width, with the sum over term < terms and k < count of taps[term * pitch + k] *
 // row_of(term, k)[j * step]. Columns are summed in groups of kColumns, so rows must have room for a whole last group;
 // its surplus values do not matter.
-template <class Lanes, class Scalar, class RowOf, class Done>
+template <class Lanes, class... Cases, class Scalar, class RowOf, class Done>
 SG3_INLINE void sum(int64_t width, int64_t step, int64_t terms, const Scalar* taps, int64_t pitch, int64_t count,
                     RowOf row_of, Done done) {
   constexpr int columns = kColumns<Lanes>;
   for (int64_t column = 0; column < width; column += columns) {
     Lanes sums[columns] = {};
     for (int64_t term = 0; term < terms; ++term) {
-      accumulate_fast(sums, taps + term * pitch, count, step,
-                      [&](int64_t k) { return row_of(term, k) + column * step * kLanes; });
+      accumulate_fast<Cases...>(sums, taps + term * pitch, count, step,
+                                [&](int64_t k) { return row_of(term, k) + column * step * kLanes; });
     }
     finish(sums, column, width, done);
   }

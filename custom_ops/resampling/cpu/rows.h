@@ -68,8 +68,8 @@ class Rows {
     for (int64_t i = 0; i < ring_size(y) * pitch_; ++i) ring_[i] = 0;
   }
 
-  // Calls done(column, lanes) for every column in [begin, end), in no particular order.
-  template <class Done>
+  // Calls done(column, lanes) for every column in [begin, end), in no particular order. `Cases` are those of `sum`.
+  template <class... Cases, class Done>
   SG3_INLINE void compute_row(int64_t row, Done done) {
     const Scalar* filtered = filtered_ + (row == second_row_ ? y_.terms * pitch_ : 0);
     if (row != second_row_) filter_vertically(row);
@@ -78,9 +78,10 @@ class Rows {
     for (int64_t o = begin_; o < Min(end_, begin_ + phases); ++o) {
       int64_t phase = x_.phase(o);
       const Scalar* source = filtered + (x_.first(o) - in_begin_) * kLanes;
-      sum<Lanes>((end_ - o + phases - 1) / phases, step, x_.terms, x_.taps_of(phase), x_.max_taps, x_.counts[phase],
-                 [&](int64_t term, int64_t k) { return source + term * pitch_ + k * kLanes; },
-                 [&](int64_t j, Lanes lanes) { done(o + j * phases, lanes); });
+      sum<Lanes, Cases...>((end_ - o + phases - 1) / phases, step, x_.terms, x_.taps_of(phase), x_.max_taps,
+                           x_.counts[phase],
+                           [&](int64_t term, int64_t k) { return source + term * pitch_ + k * kLanes; },
+                           [&](int64_t j, Lanes lanes) { done(o + j * phases, lanes); });
     }
   }
 
