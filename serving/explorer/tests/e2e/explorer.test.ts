@@ -166,6 +166,30 @@ test("another first seed, another truncation", async () => {
   await page.locator(".sheet-bar").getByLabel("Truncation psi", { exact: true }).fill("0.7");
 });
 
+test("Tab stops at one cell of the sheet, which stays while it is focused", async () => {
+  await page.goto("about:blank");
+  await page.goto(`${base}model=fake&version=1`);
+  await page.waitForSelector('.cell.drawn[data-seed="9"]');
+  const sheet = page.locator(".sheet");
+  const focused = () => page.evaluate(() => (document.activeElement as HTMLElement).dataset.seed ?? "none");
+  await sheet.focus();
+  await page.keyboard.press("Tab");
+  expect(await focused()).toBe("0");
+  await page.keyboard.press("Tab");
+  expect(await focused()).toBe("none"); // and not the next of 2^32 cells
+  await sheet.focus();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("ArrowRight");
+  await sheet.evaluate((element) => element.scrollBy(0, 2000));
+  await page.waitForSelector('[data-seed="0"]', { state: "detached" });
+  expect(await focused()).toBe("1");
+  await page.keyboard.press("ArrowRight");
+  expect(await focused()).toBe("2");
+  expect(await sheet.evaluate((element) => element.scrollTop)).toBeLessThan(50);
+  const seeds = await page.locator(".cell").evaluateAll((cells) => cells.map((cell) => Number((cell as any).dataset.seed)));
+  expect(seeds).toEqual(seeds.map((_, i) => i)); // in the order of the page, too
+});
+
 test("arrow keys walk through the sheet, and Enter opens a seed", async () => {
   await page.waitForSelector('.cell.drawn[data-seed="11"]');
   await page.locator('[data-seed="9"]').focus();
