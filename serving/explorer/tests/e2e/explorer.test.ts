@@ -389,7 +389,7 @@ test("the picture and its latents are saved, for pytest to compare", async () =>
   await button("Copy command").click();
   await expect.poll(() => page.getByRole("button", { name: "Copied" }).count()).toBe(1);
   writeFileSync(join(OUT, "command.txt"), await page.evaluate(() => navigator.clipboard.readText()));
-  expect(await page.locator(".notice").textContent()).toContain("uses version 5, the server's newest");
+  expect(await page.locator(".notice").textContent()).toContain("uses version 6, the server's newest");
   await button("Close this notice").click();
 });
 
@@ -495,6 +495,28 @@ test("labels: classes by name, and vectors by sliders", async () => {
   await page.waitForFunction(() => document.querySelectorAll(".cell.drawn").length >= 30);
   await page.locator(".sheet-bar").getByLabel("Class").selectOption("0");
   expect((await point()).label).toEqual([1, 0]);
+});
+
+test("standardized labels have sliders in the unit of the data", async () => {
+  await page.goto(`${base}model=fake&version=6#view=picture`);
+  const first = await settled();
+  expect((await point()).label).toEqual([0, 0]); // the means
+  const controls = panel("Seed and truncation").first();
+  const age = controls.getByLabel("Label 0", { exact: true });
+  expect(await age.evaluate((input: HTMLInputElement) => [input.min, input.max, input.step, input.value])).toEqual(
+    ["10", "70", "1", "40"], // of mean 40 and deviation 10
+  );
+  await age.fill("30");
+  expect((await point()).label).toEqual([-1, 0]);
+  const small = controls.getByLabel("Label 1, number", { exact: true });
+  expect(await small.inputValue()).toBe("0.5");
+  await small.fill("0.5035");
+  await small.press("Enter");
+  expect((await point()).label).toEqual([-1, expect.closeTo(1.75, 6)]); // of mean 0.5 and deviation 0.002
+  expect(await small.inputValue()).toBe("0.5035");
+  expect(await settled()).not.toBe(first);
+  expect(await controls.getByLabel("Class").count()).toBe(0); // such numbers are no classes
+  await audit("standardized labels");
 });
 
 test("a server that takes few rows in a request shows the sheet and names of classes", async () => {
@@ -1003,7 +1025,7 @@ test("every request was one of TensorFlow Serving's REST interface", () => {
     if (problem) others.push(`${call.method} ${call.path}: ${problem}`);
     if (!call.body) continue;
     const body = JSON.parse(call.body);
-    expect(["map", "synthesize_png", "generate_png", "class_name"]).toContain(body.signature_name);
+    expect(["map", "synthesize_png", "generate_png", "class_name", "label_scale"]).toContain(body.signature_name);
     const rows = new Set(Object.values<unknown[]>(body.inputs).map((input) => input.length));
     expect(rows.size, body.signature_name).toBe(1); // a server that batches takes inputs with rows only
   }
