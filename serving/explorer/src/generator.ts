@@ -97,6 +97,17 @@ export class Generator {
     return new Generator(server, address, version, readFacts(signatures));
   }
 
+  /**
+   * Return true if another connection is to the same model as this one: version, sizes and average style vector are
+   * equal. Without any pictures of this one, nothing is known about it, nor worth keeping.
+   */
+  async isSameModel(other: Generator): Promise<boolean> {
+    const isAlike = this.version === other.version && JSON.stringify(this.facts) === JSON.stringify(other.facts);
+    if (!this.mean || !isAlike) return false;
+    const [mine, theirs] = await Promise.all([this.mean, other.average()]);
+    return mine.every((value, i) => value === theirs[i]);
+  }
+
   private async predict(
     signature: string,
     inputs: Readonly<Record<string, string>>,

@@ -627,6 +627,36 @@ test("a lost server is noticed, and found again", async () => {
   complaints.length = 0; // the aborted requests
 });
 
+test("what a lost server left undone is told of, and a film continues with the frames that it has", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=6,20,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
+  await settled();
+  await openPanel("Timeline");
+  await sleep(300); // the list's own pictures
+  let frames = 0;
+  await page.route("**/v1/**", (route) => {
+    if (route.request().postData()?.includes("synthesize_png")) frames++;
+    return frames > 5 ? route.abort() : route.continue();
+  });
+  await button("Save PNG frames").click();
+  const notice = (name: string) => page.locator(".notice", { hasText: `${name} was not saved: No answer from` });
+  await notice("path.zip").waitFor();
+  await page.keyboard.press("d");
+  await notice("seed0001.png").waitFor();
+  await page.unroute("**/v1/**");
+  await expect.poll(() => page.locator(".status").textContent(), { timeout: 30000 }).toContain("ready");
+  await settled();
+  const before = requests.length;
+  for (const name of ["path.zip", "seed0001.png"]) {
+    const again = notice(name).getByRole("button", { name: "Try again" });
+    const [download] = await Promise.all([page.waitForEvent("download"), again.click()]);
+    expect(download.suggestedFilename()).toBe(name);
+  }
+  const sent = requests.slice(before).filter((each) => each.postData()?.includes("synthesize_png"));
+  expect(sent.length).toBeLessThan(12); // 7 frames, a picture, and perhaps those of the list
+  expect(await page.locator(".notice").count()).toBe(0);
+  complaints.length = 0; // the aborted requests
+});
+
 test("an error of the server is shown as text, with a way to try again", async () => {
   const markup = "<img src=x onerror=alert(1)>";
   await page.route("**/v1/**", (route) => route.fulfill({ status: 500, json: { error: markup } }));
@@ -780,6 +810,19 @@ test("the frames of a path are asked for one at a time while the slider moves, a
   await button("Back to the picture").click();
   await sleep(800);
   expect(await settled()).toBe(before);
+  await page.unrouteAll({ behavior: "wait" });
+});
+
+test("up to eight frames ahead are requested while a path is played", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=600,2,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
+  await settled();
+  await openPanel("Timeline");
+  await sleep(300); // the list's own pictures
+  const count = await slowPictures(0);
+  await button("Play").click();
+  const frame = panel("Timeline").getByLabel("Frame", { exact: true });
+  await expect.poll(async () => count.sent - Number(await frame.inputValue())).toBe(9); // with the one that is shown
+  await button("Stop").click();
   await page.unrouteAll({ behavior: "wait" });
 });
 
