@@ -38,10 +38,12 @@ export class App {
     for (;;) {
       try {
         const versions = this.server.versions(this.address).catch(() => []);
-        this.generator = await Generator.connect(this.server, this.address);
+        const found = await Generator.connect(this.server, this.address);
+        // The frames and style vectors of the same model remain valid.
+        if (!(await this.generator?.isSameModel(found))) this.generator = found;
         this.versions = await versions;
         this.setHealth("ready");
-        for (const listener of this.ready) listener(this.generator);
+        for (const listener of this.ready) listener(this.generator!);
         return;
       } catch (error) {
         if (!(error instanceof ServerError && error.isLost)) throw error;
@@ -65,23 +67,30 @@ export class App {
 
   /**
    * Run work that sends requests to the server, and show its progress. Returns undefined, after a notice, if it failed.
-   * If the server is lost, wait for it and repeat the work.
+   * If the server is lost, connect again, after which listeners of `whenReady` repeat their work.
+   *
+   * @param retry what the notice offers
+   * @param undone for work that no listener repeats: what a notice says if the server is lost
    */
   async attempt<Result>(
     work: (generator: Generator) => Promise<Result>,
     retry?: () => void,
+    undone?: string,
   ): Promise<Result | undefined> {
     if (!this.generator) return undefined;
     this.busy++;
-    this.setHealth(this.health === "lost" ? "lost" : "busy");
+    if (this.health !== "lost") this.setHealth("busy");
     try {
       const result = await work(this.generator);
       if (this.health === "lost") this.setHealth("ready");
       return result;
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") return undefined;
-      if (error instanceof ServerError && error.isLost) void this.reconnect();
-      else this.notify(error instanceof Error ? error.message : String(error), retry);
+      const message = error instanceof Error ? error.message : String(error);
+      if (error instanceof ServerError && error.isLost) {
+        if (undone) this.notify(`${undone}: ${message}`, retry);
+        void this.reconnect();
+      } else this.notify(message, retry);
       return undefined;
     } finally {
       this.busy--;

@@ -4,6 +4,7 @@ import type { Generator } from "./generator";
 import type { Direction } from "./latents";
 import { readNpz, writeNpz, type NpArray, type NumberArray, type Output } from "./npz";
 import { isUnsteered, seedPoint, transformOf, type Point } from "./point";
+import { ServerError } from "./server";
 
 const MOST_FILE_BYTES = 256 * 2 ** 20;
 const MOST_POINTS = 256;
@@ -21,6 +22,7 @@ export async function readFile(file: File, generator: Generator): Promise<Conten
     if (arrays.has("vectors")) return { kind: "directions", directions: readDirections(arrays, generator) };
     return { kind: "points", points: await readPoints(arrays, file.name.replace(/\.npz$/, ""), generator) };
   } catch (error) {
+    if (error instanceof ServerError && error.isLost) throw error; // the page connects again
     throw new Error(`${file.name}: ${error instanceof Error ? error.message : error}`);
   }
 }

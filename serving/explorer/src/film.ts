@@ -23,7 +23,7 @@ export class Film {
   private keys: Promise<{ ws: Float32Array[]; motion: number[][] }> | null = null;
 
   constructor(
-    private readonly generator: Generator,
+    readonly generator: Generator,
     private readonly keyframes: readonly Point[],
     private readonly directions: readonly Direction[],
     readonly path: Path,
@@ -33,6 +33,11 @@ export class Film {
       16,
       Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.width * generator.facts.height)),
     );
+  }
+
+  /** Return true if the frame is known or requested. */
+  has(number: number): boolean {
+    return this.files.has(number);
   }
 
   /** Return the PNG file of a frame. */

@@ -3,9 +3,12 @@
 import { formatLayers, type Direction } from "./latents";
 import { compose, isPlain, sourcesOf, transformOf, type Point, type Source } from "./point";
 import { latentFromSeed } from "./random";
-import { floats, Server, ServerError, toBytes, toFloats, toTexts, type Address, type Signature } from "./server";
+import { floats, Server, ServerError, toBytes, toFloats, toPairs, toTexts, type Address, type Signature } from "./server";
 
 type Label = readonly number[] | null;
+
+/** Mean and standard deviation of one number of the labels, before the data set standardized it. */
+export type LabelScale = readonly [mean: number, std: number];
 
 /** Sizes and abilities, read from the signatures. */
 export interface Facts {
@@ -92,6 +95,17 @@ export class Generator {
   static async connect(server: Server, address: Address): Promise<Generator> {
     const { version, signatures } = await server.metadata(address);
     return new Generator(server, address, version, readFacts(signatures));
+  }
+
+  /**
+   * Return true if another connection is to the same model as this one: version, sizes and average style vector are
+   * equal. Without any pictures of this one, nothing is known about it, nor worth keeping.
+   */
+  async isSameModel(other: Generator): Promise<boolean> {
+    const isAlike = this.version === other.version && JSON.stringify(this.facts) === JSON.stringify(other.facts);
+    if (!this.mean || !isAlike) return false;
+    const [mine, theirs] = await Promise.all([this.mean, other.average()]);
+    return mine.every((value, i) => value === theirs[i]);
   }
 
   private async predict(
@@ -256,6 +270,11 @@ export class Generator {
     this.names ??= this.predictRows("class_name", { number: Array.from({ length: count }, (_, i) => `${i}`) }, toTexts);
     this.names.catch(() => (this.names = null));
     return this.names;
+  }
+
+  /** Scales of the label's first `count` numbers, of a model with standardized labels. */
+  labelScales(count: number): Promise<LabelScale[]> {
+    return this.predictRows("label_scale", { number: Array.from({ length: count }, (_, i) => `${i}`) }, toPairs);
   }
 
   /** PNG files of seeds. */

@@ -197,6 +197,15 @@ export function toTexts(value: unknown, count: number): string[] {
   return value.map((text: string) => text.slice(0, MOST_CHARACTERS));
 }
 
+/** Read rows of two numbers each. */
+export function toPairs(value: unknown, count: number): [number, number][] {
+  const isPair = (row: unknown) => Array.isArray(row) && row.length === 2 && row.every(Number.isFinite);
+  if (!Array.isArray(value) || value.length !== count || !value.every(isPair)) {
+    throw new ServerError("The pairs of numbers in the answer do not match the request.");
+  }
+  return value;
+}
+
 /** Decode the binary values {"b64": text} of an answer. */
 export function toBytes(value: unknown, count: number): Uint8Array<ArrayBuffer>[] {
   if (!Array.isArray(value)) throw new ServerError("The answer has no pictures.");

@@ -82,7 +82,7 @@ await shoot("directions");
 await open(
   "view=picture&p=seed:5;psi:0.7&f=seed:5;psi:0.7&f=seed:11;psi:0.7;rotate:15&f=seed:19;psi:0.7" +
     "&f=seed:33;psi:0.7;x:0.1",
-  "Time line",
+  "Timeline",
 );
 await page.waitForTimeout(1000);
 await page.getByRole("button", { name: "Save MP4" }).scrollIntoViewIfNeeded();

@@ -78,7 +78,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def page_server(generator, fake_generator, stylegan2, start_server, tmp_path_factory):
-    """A server of the example network, one with labels, an old export, a StyleGAN2, and one that is not square."""
+    """A server of the example network, a labeled one, an old export, a StyleGAN2, a wide one, standardized labels."""
     from serving import saved_model
 
     folder = tmp_path_factory.mktemp("explorer")
@@ -96,6 +96,8 @@ def page_server(generator, fake_generator, stylegan2, start_server, tmp_path_fac
         tiny = {"channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
         wide = sg3tf.Generator.from_preset("stylegan3-t", resolution=(32, 16), **tiny)
         assert saved_model.export_saved_model(wide, base).name == "5"
+        scale = {"label_scale": {"mean": [40, 0.5], "std": [10, 0.002]}}
+        assert saved_model.export_saved_model(fake_generator, base, metadata=scale).name == "6"
     config = folder / "models.config"
     config.write_text(
         f"""model_config_list {{ config {{ name: "fake" base_path: "{base}" model_platform: "tensorflow"
@@ -114,7 +116,7 @@ def write_points(folder, generator):
     latents_file.save(folder / "points.npz", latents_file.Latents(ws, seeds=np.array([3, 8])))
 
 
-@pytest.mark.slow  # a server of five networks and a browser with 27 tests take a minute
+@pytest.mark.slow  # a server of six networks and a browser with 27 tests take a minute
 def test_every_feature_in_a_browser(npx, generator, page_server, tmp_path):
     if not CHROMIUM:
         skip("no Chromium: the explorer was not tried in a browser (make explorer-tools installs it where it may)")

@@ -12,16 +12,14 @@ export function connection(app: App): HTMLElement {
   const version = field("Version, or @label", { value: address.version ?? "", placeholder: "newest" }, () => undefined);
   const key = field("API key, if the server requires one", { type: "password" }, (text) => (server.key = text));
   const open = () => {
+    const [newUrl, newModel] = [url.input.value.trim(), model.input.value.trim()];
+    const newVersion = version.input.value.trim() || null;
     const query = new URLSearchParams(location.search);
-    query.set("server", url.input.value.trim());
-    query.set("model", model.input.value.trim());
-    if (version.input.value.trim()) query.set("version", version.input.value.trim());
+    query.set("server", newUrl);
+    query.set("model", newModel);
+    if (newVersion) query.set("version", newVersion);
     else query.delete("version");
-    const isSame =
-      url.input.value.trim() === server.url &&
-      model.input.value.trim() === address.model &&
-      (version.input.value.trim() || null) === address.version;
-    if (isSame) void connect();
+    if (newUrl === server.url && newModel === address.model && newVersion === address.version) void connect();
     else location.search = query.toString();
   };
   const form = h(

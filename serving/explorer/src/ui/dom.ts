@@ -54,6 +54,7 @@ export function slider(
   commit: () => void,
 ): Slider {
   const { label, min, max, step, rest } = options;
+  const digits = Math.min(100, Math.max(3, 1 - Math.floor(Math.log10(step))));
   const id = freshId();
   const range = h("input", { id, type: "range", min, max, step });
   const number = h("input", { type: "number", step, "aria-label": `${label}, number`, class: "number" });
@@ -86,7 +87,7 @@ export function slider(
     element: h("div", { class: "slider" }, caption, range, number),
     set(value) {
       setValue(range, String(value));
-      shown = String(Math.round(value * 1000) / 1000);
+      shown = String(Number(value.toFixed(digits)));
       if (document.activeElement !== number) setValue(number, shown);
     },
     setMost(most) {

@@ -2,17 +2,13 @@
 
 import type { App } from "../app";
 import type { PictureView } from "./picture_view";
-import { randomSeed, seedAfter } from "./seeds";
+import { randomSeed, stepSeed } from "./seeds";
 
 const REPEATED = ["r", ",", "."]; // while held down; repeating others would add or save a picture each time
 
 export function handleKeys(app: App, view: PictureView): void {
   const { store } = app;
-  const seedBy = (by: number) => {
-    const { source } = store.state.point;
-    const seed = source.kind === "seed" ? seedAfter(source.seed, by) : 0;
-    store.change({ point: { ...store.state.point, source: { kind: "seed", seed } } });
-  };
+  const seedBy = (by: number) => store.change({ point: stepSeed(store.state.point, by) });
   const actions: Record<string, () => void> = {
     s: () => store.replace({ view: "sheet" }),
     p: () => store.replace({ view: "picture" }),

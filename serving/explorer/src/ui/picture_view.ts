@@ -5,6 +5,7 @@ import { command, fileName, LATENTS_FILE, metadata, needsLatents, networkName } 
 import { toFragment } from "../link";
 import { withText } from "../png";
 import { nameOf } from "../point";
+import type { State } from "../store";
 import { compare } from "./compare";
 import { button, download, h } from "./dom";
 import { directionsPanel } from "./directions_panel";
@@ -37,14 +38,21 @@ export function pictureView(app: App): PictureView {
   const network = () => networkName(app.network, app.address);
   const caption = h("figcaption", {});
 
-  const downloadPicture = () =>
-    void app.attempt(async (generator) => {
-      const { point, directions } = store.state;
-      const { facts } = generator;
-      const png = await generator.picture(point, directions);
-      const texts = metadata(point, network(), facts.canTransform, facts.isStandardized);
-      download(fileName(point), withText(png, texts), "image/png");
-    });
+  const save = (state: State) => {
+    const { point, directions } = state;
+    const name = fileName(point);
+    void app.attempt(
+      async (generator) => {
+        const { facts } = generator;
+        const png = await generator.picture(point, directions);
+        const texts = metadata(point, network(), facts.canTransform, facts.isStandardized);
+        download(name, withText(png, texts), "image/png");
+      },
+      () => save(state),
+      `${name} was not saved`,
+    );
+  };
+  const downloadPicture = () => save(store.state);
   const copyCommand = async () => {
     const { point } = store.state;
     const isStandardized = app.generator?.facts.isStandardized ?? false;

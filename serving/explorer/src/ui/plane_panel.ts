@@ -48,10 +48,8 @@ export function planePanel(app: App): HTMLElement {
     return [current().u, current().v];
   };
   const move = (u: number, v: number) => {
-    const [x, y] = [u, v].map((value) => Math.round(clamp(value, -PAD_MARGIN, 1 + PAD_MARGIN) * 1000) / 1000) as [
-      number,
-      number,
-    ];
+    const snap = (value: number) => Math.round(clamp(value, -PAD_MARGIN, 1 + PAD_MARGIN) * 1000) / 1000;
+    const [x, y] = [snap(u), snap(v)];
     if (axes) {
       const strength = (value: number) => Math.round((value - 0.5) * 2 * MOST_DEVIATIONS * 1000) / 1000;
       live({ strengths: { ...store.state.point.strengths, [axes[0]]: strength(x), [axes[1]]: strength(y) } });

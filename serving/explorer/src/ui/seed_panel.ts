@@ -3,7 +3,7 @@
 import type { App } from "../app";
 import { button, field, h } from "./dom";
 import { changer, panel } from "./panel";
-import { randomSeed, readSeed, seedAfter } from "./seeds";
+import { randomSeed, readSeed, stepSeed } from "./seeds";
 import { truncation } from "./truncation";
 
 export function seedPanel(app: App): HTMLElement {
@@ -12,10 +12,7 @@ export function seedPanel(app: App): HTMLElement {
   const seed = field("Seed", { inputmode: "numeric" }, (text) =>
     change({ source: { kind: "seed", seed: readSeed(text) } }),
   );
-  const step = (by: number) => () => {
-    const { source } = store.state.point;
-    change({ source: { kind: "seed", seed: seedAfter(source.kind === "seed" ? source.seed : 0, by) } });
-  };
+  const step = (by: number) => () => store.change({ point: stepSeed(store.state.point, by) });
   const origin = h("p", { class: "muted" });
   store.listen(({ point }) => {
     seed.set(point.source.kind === "seed" ? String(point.source.seed) : "");

@@ -1,5 +1,6 @@
 /** Seeds as users write them. */
 
+import type { Point } from "../point";
 import { checkSeed, LAST_SEED } from "../random";
 
 /** Read a seed; throws a RangeError if it is not one. */
@@ -13,6 +14,12 @@ export function readSeed(text: string): number {
 /** Return the seed `by` steps further, clamped to the valid range. */
 export function seedAfter(seed: number, by: number): number {
   return Math.min(Math.max(seed + by, 0), LAST_SEED);
+}
+
+/** Return the picture of the seed `by` steps from the point's own, or of seed 0 if the point is from a file. */
+export function stepSeed(point: Point, by: number): Point {
+  const seed = point.source.kind === "seed" ? seedAfter(point.source.seed, by) : 0;
+  return { ...point, source: { kind: "seed", seed } };
 }
 
 /** Return a seed that is easy to read and write. */

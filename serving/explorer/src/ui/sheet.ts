@@ -30,11 +30,13 @@ export function sheet(app: App): HTMLElement {
   const cells = new Map<number, Cell>();
   const running = new Map<AbortController, readonly number[]>();
   const area = h("div", { class: "sheet-area" });
-  const scroller = h("div", { class: "sheet", role: "region", "aria-label": "Sheet of seeds", tabindex: 0 }, area);
+  const label = "Sheet of seeds: arrow keys move through it";
+  const scroller = h("div", { class: "sheet", role: "region", "aria-label": label, tabindex: 0 }, area);
   let columns = 1;
   let ratio = 1; // of width to height
   let rowsShown = 0;
   let requestSize = 1; // until the time per picture is known
+  let current = 0; // seed of the only cell that Tab stops at
 
   const first = () => store.state.firstSeed;
   /** Everything besides seeds that the sheet's pictures depend on. */
@@ -56,16 +58,24 @@ export function sheet(app: App): HTMLElement {
     area.style.height = `${rowsShown * pitch}px`;
     const wanted = new Set<number>();
     for (let i = top * columns; i < bottom * columns && first() + i <= LAST_SEED; i++) wanted.add(first() + i);
+    const isFocused = cells.get(current)?.element === document.activeElement;
+    if (isFocused) wanted.add(current); // wherever the sheet has been scrolled
+    else if (!wanted.has(current)) current = first() + columns * Math.floor(scroller.scrollTop / pitch);
     for (const [seed, cell] of cells) {
       if (wanted.has(seed)) continue;
       cell.element.remove();
       cells.delete(seed);
     }
     for (const [abort, seeds] of running) if (!seeds.some((seed) => wanted.has(seed))) abort.abort();
-    for (const seed of wanted) {
+    let next = area.firstElementChild;
+    for (const seed of [...wanted].sort((a, b) => a - b)) {
       const index = seed - first();
-      const cell = cells.get(seed) ?? add(seed);
-      const { style } = cell.element;
+      const known = cells.get(seed);
+      const { element } = known ?? add(seed);
+      if (known) next = element.nextElementSibling;
+      else area.insertBefore(element, next); // screen readers read in this order
+      element.tabIndex = seed === current ? 0 : -1;
+      const { style } = element;
       style.width = `${cellWidth}px`;
       style.height = `${cellHeight}px`;
       const [x, y] = [GAP + (index % columns) * (cellWidth + GAP), GAP + Math.floor(index / columns) * pitch];
@@ -85,13 +95,13 @@ export function sheet(app: App): HTMLElement {
         "data-seed": seed,
         onclick: () => open(seed),
         onkeydown: move,
+        onfocus: () => setCurrent(seed),
       },
       canvas,
       h("span", { class: "caption" }, String(seed)),
     );
     const cell = { element, canvas, drawn: "" };
     cells.set(seed, cell);
-    area.append(element);
     return cell;
   }
 
@@ -100,14 +110,23 @@ export function sheet(app: App): HTMLElement {
     store.change({ view: "picture", point: { ...seedPoint(seed, psi, label), cutoff } });
   }
 
+  function setCurrent(seed: number): void {
+    const before = cells.get(current);
+    if (before) before.element.tabIndex = -1;
+    current = seed;
+    cells.get(seed)!.element.tabIndex = 0;
+  }
+
   /** Arrow keys move between the cells. */
   function move(event: KeyboardEvent): void {
     const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
     const step = steps[event.key];
     if (step === undefined) return;
     event.preventDefault();
-    const seed = Number((event.currentTarget as HTMLElement).dataset.seed) + step;
+    const seed = current + step;
     if (seed < first()) return;
+    (event.currentTarget as HTMLElement).scrollIntoView({ block: "nearest" });
+    place(); // its neighbors too may have been out of view
     const next = cells.get(seed)?.element;
     next?.focus();
     next?.scrollIntoView({ block: "nearest" });

@@ -82,10 +82,14 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
     isSought = !isPlaying; // playback continues from there
     if (isPlaying) return;
     seeking.request(async () => {
-      await app.attempt(async () => {
-        const png = await source.frame(at);
-        if (isSought) await main.film(png);
-      });
+      await app.attempt(
+        async () => {
+          const png = await source.frame(at);
+          if (isSought) await main.film(png);
+        },
+        () => seek(at),
+        "The frame was not shown",
+      );
     });
   }
 
@@ -105,9 +109,11 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
     let fetching = 0;
     const fetchAhead = (source: Film, from: number) => {
       for (let i = from; i < from + AHEAD && fetching < CONCURRENT; i++) {
+        const frame = i % source.count;
+        if (source.has(frame)) continue;
         fetching++;
         void source
-          .frame(i % source.count)
+          .frame(frame)
           .catch(() => undefined)
           .finally(() => fetching--);
       }
@@ -116,10 +122,14 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
       const source = current();
       if (!source || store.state.view !== "picture") break;
       fetchAhead(source, at + 1);
-      const done = await app.attempt(async () => {
-        await main.film(await source.frame(at % source.count));
-        return true;
-      });
+      const done = await app.attempt(
+        async () => {
+          await main.film(await source.frame(at % source.count));
+          return true;
+        },
+        () => isPlaying || play(),
+        "The path is not played on",
+      );
       if (!done) break;
       position.set(at % source.count);
       due = Math.max(due + 1000 / source.path.fps, performance.now() - 100);
@@ -159,10 +169,15 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
       signal.throwIfAborted();
       progress.value = part;
     };
-    await app.attempt(async ({ facts }) => {
-      if (kind === "zip") download("path.zip", await zipFrames(source, report), "application/zip");
-      else download(`path.${kind}`, await encodeFilm(source, kind, facts, report), `video/${kind}`);
-    });
+    const name = `path.${kind}`;
+    await app.attempt(
+      async ({ facts }) => {
+        if (kind === "zip") download(name, await zipFrames(source, report), "application/zip");
+        else download(name, await encodeFilm(source, kind, facts, report), `video/${kind}`);
+      },
+      () => void save(kind), // with the frames that are known
+      `${name} was not saved`,
+    );
     job = null;
     saving.hidden = true;
     progress.value = 0;
@@ -187,9 +202,10 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
     h("div", { class: "row" }, films.mp4, films.webm, zip),
     saving,
   );
-  app.whenReady(({ facts }) => {
+  app.whenReady((generator) => {
+    const { facts } = generator;
     controls.disabled = !facts.canSteer;
-    film = null;
+    if (film?.generator !== generator) film = null;
     for (const kind of ["mp4", "webm"] as const) {
       void findCodec(kind, sizeOf(facts)).then((codec) => {
         films[kind].title = codec

@@ -34,7 +34,11 @@ export function tray(app: App, thumbnail: Thumbnail): Tray {
 
   async function load(files: readonly File[]): Promise<void> {
     for (const file of files) {
-      const content = await app.attempt((generator) => readFile(file, generator));
+      const content = await app.attempt(
+        (generator) => readFile(file, generator),
+        () => void load([file]),
+        `${file.name} was not opened`,
+      );
       if (!content) continue;
       const { state } = store;
       if (content.kind === "directions") {
@@ -55,10 +59,14 @@ export function tray(app: App, thumbnail: Thumbnail): Tray {
     const { kept, point } = store.state;
     store.change({ kept: [...kept, { name: nameOf(point), point }] });
   };
-  const save = (points: readonly Point[]) =>
-    void app.attempt(async (generator) => {
-      download(LATENTS_FILE, await writePoints(points, store.state.directions, generator), "application/zip");
-    });
+  const save = (points: readonly Point[]): void =>
+    void app.attempt(
+      async (generator) => {
+        download(LATENTS_FILE, await writePoints(points, store.state.directions, generator), "application/zip");
+      },
+      () => save(points),
+      `${LATENTS_FILE} was not saved`,
+    );
   const saveAll = button("Save kept as .npz", () => save(store.state.kept.map((each) => each.point)));
 
   store.listen((state, before) => {

@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import { h, slider } from "./dom";
-import { labelControl, oneHot, type LabelControl } from "./label_control";
+import { firstLabel, labelControl, type LabelControl } from "./label_control";
 import { changer, clamp } from "./panel";
 
 export function truncation(app: App): HTMLElement {
@@ -31,7 +31,7 @@ export function truncation(app: App): HTMLElement {
     const { point } = store.state;
     // A link may come from another network, or from one without labels.
     if ((point.label?.length ?? 0) !== facts.labelDim) {
-      store.replace({ point: { ...point, label: label ? oneHot(0, facts.labelDim) : null } });
+      store.replace({ point: { ...point, label: label ? firstLabel(facts) : null } });
     }
     show();
   });

@@ -166,6 +166,30 @@ test("another first seed, another truncation", async () => {
   await page.locator(".sheet-bar").getByLabel("Truncation psi", { exact: true }).fill("0.7");
 });
 
+test("Tab stops at one cell of the sheet, which stays while it is focused", async () => {
+  await page.goto("about:blank");
+  await page.goto(`${base}model=fake&version=1`);
+  await page.waitForSelector('.cell.drawn[data-seed="9"]');
+  const sheet = page.locator(".sheet");
+  const focused = () => page.evaluate(() => (document.activeElement as HTMLElement).dataset.seed ?? "none");
+  await sheet.focus();
+  await page.keyboard.press("Tab");
+  expect(await focused()).toBe("0");
+  await page.keyboard.press("Tab");
+  expect(await focused()).toBe("none"); // and not the next of 2^32 cells
+  await sheet.focus();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("ArrowRight");
+  await sheet.evaluate((element) => element.scrollBy(0, 2000));
+  await page.waitForSelector('[data-seed="0"]', { state: "detached" });
+  expect(await focused()).toBe("1");
+  await page.keyboard.press("ArrowRight");
+  expect(await focused()).toBe("2");
+  expect(await sheet.evaluate((element) => element.scrollTop)).toBeLessThan(50);
+  const seeds = await page.locator(".cell").evaluateAll((cells) => cells.map((cell) => Number((cell as any).dataset.seed)));
+  expect(seeds).toEqual(seeds.map((_, i) => i)); // in the order of the page, too
+});
+
 test("arrow keys walk through the sheet, and Enter opens a seed", async () => {
   await page.waitForSelector('.cell.drawn[data-seed="11"]');
   await page.locator('[data-seed="9"]').focus();
@@ -365,7 +389,7 @@ test("the picture and its latents are saved, for pytest to compare", async () =>
   await button("Copy command").click();
   await expect.poll(() => page.getByRole("button", { name: "Copied" }).count()).toBe(1);
   writeFileSync(join(OUT, "command.txt"), await page.evaluate(() => navigator.clipboard.readText()));
-  expect(await page.locator(".notice").textContent()).toContain("uses version 5, the server's newest");
+  expect(await page.locator(".notice").textContent()).toContain("uses version 6, the server's newest");
   await button("Close this notice").click();
 });
 
@@ -473,6 +497,28 @@ test("labels: classes by name, and vectors by sliders", async () => {
   expect((await point()).label).toEqual([1, 0]);
 });
 
+test("standardized labels have sliders in the unit of the data", async () => {
+  await page.goto(`${base}model=fake&version=6#view=picture`);
+  const first = await settled();
+  expect((await point()).label).toEqual([0, 0]); // the means
+  const controls = panel("Seed and truncation").first();
+  const age = controls.getByLabel("Label 0", { exact: true });
+  expect(await age.evaluate((input: HTMLInputElement) => [input.min, input.max, input.step, input.value])).toEqual(
+    ["10", "70", "1", "40"], // of mean 40 and deviation 10
+  );
+  await age.fill("30");
+  expect((await point()).label).toEqual([-1, 0]);
+  const small = controls.getByLabel("Label 1, number", { exact: true });
+  expect(await small.inputValue()).toBe("0.5");
+  await small.fill("0.5035");
+  await small.press("Enter");
+  expect((await point()).label).toEqual([-1, expect.closeTo(1.75, 6)]); // of mean 0.5 and deviation 0.002
+  expect(await small.inputValue()).toBe("0.5035");
+  expect(await settled()).not.toBe(first);
+  expect(await controls.getByLabel("Class").count()).toBe(0); // such numbers are no classes
+  await audit("standardized labels");
+});
+
 test("a server that takes few rows in a request shows the sheet and names of classes", async () => {
   for (const limit of [1, 4, 6]) {
     await page.goto("about:blank"); // requests of the page before are over
@@ -578,6 +624,36 @@ test("a lost server is noticed, and found again", async () => {
   await expect.poll(() => page.locator(".status").textContent(), { timeout: 30000 }).toContain("ready");
   await settled();
   expect(await page.evaluate(() => (window as any).explorer.view.stage.shown().point.source.seed)).toBe(1);
+  complaints.length = 0; // the aborted requests
+});
+
+test("what a lost server left undone is told of, and a film continues with the frames that it has", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=6,20,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
+  await settled();
+  await openPanel("Timeline");
+  await sleep(300); // the list's own pictures
+  let frames = 0;
+  await page.route("**/v1/**", (route) => {
+    if (route.request().postData()?.includes("synthesize_png")) frames++;
+    return frames > 5 ? route.abort() : route.continue();
+  });
+  await button("Save PNG frames").click();
+  const notice = (name: string) => page.locator(".notice", { hasText: `${name} was not saved: No answer from` });
+  await notice("path.zip").waitFor();
+  await page.keyboard.press("d");
+  await notice("seed0001.png").waitFor();
+  await page.unroute("**/v1/**");
+  await expect.poll(() => page.locator(".status").textContent(), { timeout: 30000 }).toContain("ready");
+  await settled();
+  const before = requests.length;
+  for (const name of ["path.zip", "seed0001.png"]) {
+    const again = notice(name).getByRole("button", { name: "Try again" });
+    const [download] = await Promise.all([page.waitForEvent("download"), again.click()]);
+    expect(download.suggestedFilename()).toBe(name);
+  }
+  const sent = requests.slice(before).filter((each) => each.postData()?.includes("synthesize_png"));
+  expect(sent.length).toBeLessThan(12); // 7 frames, a picture, and perhaps those of the list
+  expect(await page.locator(".notice").count()).toBe(0);
   complaints.length = 0; // the aborted requests
 });
 
@@ -734,6 +810,19 @@ test("the frames of a path are asked for one at a time while the slider moves, a
   await button("Back to the picture").click();
   await sleep(800);
   expect(await settled()).toBe(before);
+  await page.unrouteAll({ behavior: "wait" });
+});
+
+test("up to eight frames ahead are requested while a path is played", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=600,2,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
+  await settled();
+  await openPanel("Timeline");
+  await sleep(300); // the list's own pictures
+  const count = await slowPictures(0);
+  await button("Play").click();
+  const frame = panel("Timeline").getByLabel("Frame", { exact: true });
+  await expect.poll(async () => count.sent - Number(await frame.inputValue())).toBe(9); // with the one that is shown
+  await button("Stop").click();
   await page.unrouteAll({ behavior: "wait" });
 });
 
@@ -979,7 +1068,7 @@ test("every request was one of TensorFlow Serving's REST interface", () => {
     if (problem) others.push(`${call.method} ${call.path}: ${problem}`);
     if (!call.body) continue;
     const body = JSON.parse(call.body);
-    expect(["map", "synthesize_png", "generate_png", "class_name"]).toContain(body.signature_name);
+    expect(["map", "synthesize_png", "generate_png", "class_name", "label_scale"]).toContain(body.signature_name);
     const rows = new Set(Object.values<unknown[]>(body.inputs).map((input) => input.length));
     expect(rows.size, body.signature_name).toBe(1); // a server that batches takes inputs with rows only
   }

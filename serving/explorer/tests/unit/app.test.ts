@@ -62,6 +62,33 @@ test("work that fails is told of, aborted work is not, and a lost server is foun
   expect([app.health, notices.length]).toEqual(["ready", 1]);
 });
 
+test("work that no listener repeats is told of when the server is lost, with a way to start it again", async () => {
+  const { app, notices, retries } = appOf(async () => SIGNATURES);
+  await app.connect();
+  let again = 0;
+  const lost = () => Promise.reject(new ServerError("no answer", true));
+  await app.attempt(lost, () => again++, "path.zip was not saved");
+  retries[0]!();
+  expect([notices, again, app.health]).toEqual([["path.zip was not saved: no answer"], 1, "lost"]);
+});
+
+test("the same model is the same generator after a new connection, another one is not", async () => {
+  const { app } = appOf(async () => SIGNATURES);
+  let average = 0.5;
+  app.server.predict = async () => [new Array(2).fill([average, 0, 0, 0])];
+  await app.connect();
+  const first = app.generator!;
+  await app.connect();
+  expect(app.generator).not.toBe(first); // no picture was requested: nothing is known of the model
+  const second = app.generator!;
+  await second.average();
+  await app.connect();
+  expect(app.generator).toBe(second);
+  average = 0.25;
+  await app.connect();
+  expect(app.generator).not.toBe(second);
+});
+
 test("a server that has come back without the model can be asked again", async () => {
   let answer = async () => SIGNATURES;
   const { app, notices, retries } = appOf(() => answer());

@@ -31,7 +31,10 @@ test("frames of a path: latents and motion in between, each asked for once", asy
   const film = new Film(fake(asked), [seedPoint(1, 1), { ...seedPoint(2, 1), x: 0.4, rotate: 90 }], [], PATH);
   expect(film.count).toBe(5);
   const [a, b] = [latentFromSeed(1, 4), latentFromSeed(2, 4)];
-  await film.frame(1);
+  expect(film.has(1)).toBe(false);
+  const made = film.frame(1);
+  expect(film.has(1)).toBe(true); // as soon as it is requested
+  await made;
   await film.frame(1);
   expect(asked).toHaveLength(1);
   asked[0]!.ws.forEach((value, i) => expect(value).toBeCloseTo(0.75 * a[i]! + 0.25 * b[i]!, 6));

@@ -85,6 +85,18 @@ test("names of classes are asked for in few rows, and hostile ones stay text of 
   }
 });
 
+test("scales of standardized labels are pairs of finite numbers", async () => {
+  const generator = await answering((signature, { number }) => {
+    expect(signature).toBe("label_scale");
+    return number.map((i: number) => [20200101.5 + i, 10]);
+  });
+  const scales = await generator.labelScales(8);
+  expect([scales.length, scales[7]]).toEqual([8, [20200108.5, 10]]); // not rounded to float32
+  for (const answer of [[[1]], [[1, "2"]], [[1, null]], [1, 2], null]) {
+    await expect((await answering(() => answer)).labelScales(1)).rejects.toThrow("pairs of numbers in the answer");
+  }
+});
+
 const WORDS = [
   (limit: number) => `'z' has 6 rows; send at most ${limit} in one request`,
   (limit: number) => `assertion failed: [too many images in one request: this model takes at most ${limit}]`,
