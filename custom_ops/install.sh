@@ -5,8 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1
-products=(_sg3tf_native.so _sg3tf_native.json)
+products=(_sg3tf_native.so)
 [ "${2:-}" = --no-xla ] || products+=(_sg3tf_native_xla.so)
+products+=(_sg3tf_native.json)  # the last, because it vouches for the others
 folder=sg3tf/ops/lib
 
 find_bazel() { command -v bazel || command -v bazelisk; }
@@ -30,6 +31,7 @@ mkdir -p "$folder"
 if [ "${2:-}" = --no-xla ] && ! cmp --silent "bazel-bin/custom_ops/_sg3tf_native.so" "$folder/_sg3tf_native.so"; then
   rm --force "$folder/_sg3tf_native_xla.so"  # from another build; both would be loaded together
 fi
+rm --force "$folder/_sg3tf_native.json"
 for product in "${products[@]}"; do  # running processes keep the old file
   cp --force "bazel-bin/custom_ops/$product" "$folder/.$product"
   mv --force "$folder/.$product" "$folder/$product"

@@ -107,7 +107,7 @@ def instruction_set(flags: set[str], at_most: str | None) -> str:
         at_most: value of SG3TF_ISA.
     """
     chosen = "avx512" if flags >= _AVX512 else "avx2" if flags >= _AVX2 else "baseline"
-    order = ("baseline", "avx2", "avx512")
+    order = native.INSTRUCTION_SETS
     return min(chosen, at_most, key=order.index) if at_most in order else chosen
 
 

@@ -18,6 +18,7 @@ from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.ops.backend import select_backend, selects_cpu_kernel
 from sg3tf.ops.conv3x3 import conv3x3, has_fast_conv3x3, transposed_kernel
+from sg3tf.ops.upfirdn2d import with_shape_of
 from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
@@ -74,7 +75,7 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def add(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return dy, tf.reduce_sum(sum_pixels(dy, impl=impl), axis=0)
+            return dy, tf.reduce_sum(sum_pixels(with_shape_of(x, dy), impl=impl), axis=0)
 
         return x + tf.cast(bias, x.dtype), gradient
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sg3tf.ops import native
 from sg3tf.ops.backend import selects_cpu_kernel
-from sg3tf.ops.upfirdn2d import at_least_float32, check_images
+from sg3tf.ops.upfirdn2d import at_least_float32, check_images, with_shape_of
 
 
 def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) -> tf.Tensor:
@@ -76,6 +76,7 @@ def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
     @tf.custom_gradient  # TensorFlow's gradient is summed in 16 bits
     def apply(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dy = with_shape_of(x, dy)
             return _scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)
 
         return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
@@ -96,6 +97,7 @@ def _sum(x: tf.Tensor, y: tf.Tensor | None, has_kernel: bool) -> tf.Tensor:
 @tf.RegisterGradient("Sg3>ScaleChannels")
 def _native_scale_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     x, factors = op.inputs
+    dy = with_shape_of(x, dy)
     return _scale(dy, factors, has_kernel=True), _sum(x, dy, has_kernel=True)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from sg3tf.ops import native
 from sg3tf.ops.backend import selects_cpu_kernel
 from sg3tf.ops.channels import scale_channels, sum_pixels
+from sg3tf.ops.upfirdn2d import with_shape_of
 
 MIN_CHANNELS = 16  # with fewer, the transforms cost more than they save
 
@@ -69,6 +70,7 @@ def _scaled_gradient(gradient: tf.Tensor, x: tf.Tensor, scale: tf.Tensor) -> tup
 def _gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
     x, kernel, in_scale, out_scale = op.inputs
     pad = op.get_attr("pad")
+    dy = with_shape_of(op.outputs[0], dy)
     by_kernel = native.operations().sg3_conv3x3_kernel_gradient(x, dy, in_scale, out_scale, pad=pad)
     by_x, by_in = _scaled_gradient(conv3x3(dy, transposed_kernel(kernel), 2 - pad, out_scale), x, in_scale)
     # op.outputs[0] includes out_scale, so divide by it.

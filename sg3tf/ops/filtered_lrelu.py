@@ -18,7 +18,7 @@ from sg3tf.ops.channels import sum_pixels
 from sg3tf.ops.geometry import Resampling
 from sg3tf.ops.native import encode, native_attributes, native_resampling
 from sg3tf.ops.stock import Axes, BandedMatmulLowering, Counts, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
-from sg3tf.ops.upfirdn2d import at_least_float32, batch_free_spec, check_images, tensor_spec
+from sg3tf.ops.upfirdn2d import at_least_float32, batch_free_spec, check_images, tensor_spec, with_shape_of
 
 _Filters = tuple[Taps, Taps]  # upsampling, downsampling
 
@@ -115,13 +115,13 @@ def _native(
 
 @tf.RegisterGradient("Sg3>FilteredLrelu")
 def _native_gradient(op: Any, dy: tf.Tensor, _: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    dx = _native_transposed(op, dy, _mask_of(op), has_down_pad=False)
+    dx = _native_transposed(op, with_shape_of(op.outputs[0], dy), _mask_of(op), has_down_pad=False)
     return dx, _bias_gradient(dx, "native")
 
 
 @tf.RegisterGradient("Sg3>FilteredLreluMasked")
 def _native_masked_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
-    return _native_transposed(op, dy, op.inputs[1], has_down_pad=True), None
+    return _native_transposed(op, with_shape_of(op.outputs[0], dy), op.inputs[1], has_down_pad=True), None
 
 
 def _mask_of(op: Any) -> tf.Tensor:
@@ -278,11 +278,13 @@ def _compiled(
 def _stock(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
     @tf.custom_gradient
     def apply(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        y = kernel(_Nonlinearity.value, x, bias)
+
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            dx = _jacobian(dy, x, bias, kernel, transposed=True)
+            dx = _jacobian(with_shape_of(y, dy), x, bias, kernel, transposed=True)
             return dx, _bias_gradient(dx, kernel.impl)
 
-        return kernel(_Nonlinearity.value, x, bias), gradient
+        return y, gradient
 
     return apply(x, bias)
 
@@ -292,9 +294,11 @@ def _jacobian(v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel, tran
 
     @tf.custom_gradient
     def apply(v: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        def gradient(dy: tf.Tensor) -> tf.Tensor:
-            return _jacobian(dy, x, bias, kernel, not transposed)
+        product = kernel(_Nonlinearity.cotangent if transposed else _Nonlinearity.tangent, v, x, bias)
 
-        return kernel(_Nonlinearity.cotangent if transposed else _Nonlinearity.tangent, v, x, bias), gradient
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            return _jacobian(with_shape_of(product, dy), x, bias, kernel, not transposed)
+
+        return product, gradient
 
     return apply(v)

@@ -7,8 +7,10 @@ that records the TensorFlow version they were built for.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ FOLDER = Path(__file__).with_name("lib")
 OPERATIONS = "_sg3tf_native.so"
 XLA = "_sg3tf_native_xla.so"
 BUILD = "_sg3tf_native.json"  # {"tensorflow": "2.21.0"}
+#: Values of SG3TF_ISA, which limits the instructions that CPU kernels use.
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 REMEDY = "build them with `make native`, or choose SG3TF_OPS=xla"
 REBUILD = "build it again with `make native`, or choose SG3TF_OPS=xla"
 
@@ -70,7 +74,7 @@ def unavailable_reason(folder: Path) -> str:
     library = folder / OPERATIONS
     if not library.is_file():
         return f"there is no {library}"
-    if (version := built_for(folder)) != tf.__version__:
+    if (version := built_for(folder)) not in (tf.__version__, _distribution_version()):
         raise RuntimeError(f"{library} was built for TensorFlow {version}, but this is {tf.__version__}: {REBUILD}")
     reason = cuda.unavailable_reason() if tf.config.get_visible_devices("GPU") else ""
     if reason:
@@ -88,6 +92,14 @@ def xla_unavailable_reason(library: Path) -> str:
     except tf.errors.OpError as error:  # not all builds of TensorFlow have the symbols it needs
         return f"{library} cannot be loaded ({error.message})"
     return ""
+
+
+def _distribution_version() -> str:
+    """Return the version in the metadata of TensorFlow, which may have a suffix that tf.__version__ lacks."""
+    try:
+        return importlib.metadata.version("tensorflow")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def built_for(folder: Path) -> str:
@@ -127,6 +139,9 @@ def _available_under_xla(library: Path) -> bool:
 @functools.cache
 def _load(folder: Path) -> Any:
     library = folder / OPERATIONS
+    limit = os.environ.get("SG3TF_ISA")
+    if limit and limit not in INSTRUCTION_SETS:
+        raise ValueError(f"SG3TF_ISA={limit!r}: use {', '.join(INSTRUCTION_SETS[:-1])} or {INSTRUCTION_SETS[-1]}")
     cuda.set_nvrtc()
     try:
         module = tf.load_op_library(str(library))

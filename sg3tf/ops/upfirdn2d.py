@@ -73,16 +73,18 @@ def _native(x: tf.Tensor, resampling: Resampling) -> tf.Tensor:
 @tf.RegisterGradient("Sg3>Upfirdn2d")
 def _native_gradient(op: Any, dy: tf.Tensor) -> tf.Tensor:
     resampling = native_resampling(op, up="up", down="down", pad="pad")
-    return _native(dy, resampling.adjoint(*op.inputs[0].shape[1:3]))
+    return _native(with_shape_of(op.outputs[0], dy), resampling.adjoint(*op.inputs[0].shape[1:3]))
 
 
 def _stock(x: tf.Tensor, resampling: Resampling, impl: str) -> tf.Tensor:
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        def gradient(dy: tf.Tensor) -> tf.Tensor:
-            return _stock(dy, resampling.adjoint(x.shape[1], x.shape[2]), impl)
+        y = _apply_stock(x, resampling, impl)
 
-        return _apply_stock(x, resampling, impl), gradient
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            return _stock(with_shape_of(y, dy), resampling.adjoint(x.shape[1], x.shape[2]), impl)
+
+        return y, gradient
 
     return apply(x)
 
@@ -134,6 +136,11 @@ def check_images(x: tf.Tensor) -> tf.Tensor:
     if not x.dtype.is_floating:
         raise ValueError(f"x of type {x.dtype.name}: cast it to a floating type first")
     return x
+
+
+def with_shape_of(y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """Return dy, the gradient of images y, with the static shape of y: those of tf.slice and others lack it."""
+    return dy if dy.shape.rank == 4 and None not in dy.shape[1:] else tf.ensure_shape(dy, y.shape)
 
 
 def at_least_float32(x: tf.Tensor) -> tf.Tensor:

@@ -247,6 +247,18 @@ def test_generator_beside_a_library_for_another_tensorflow(install: Install) -> 
     assert images.shape == (1, 16, 16, 3) and np.all(np.isfinite(images))
 
 
+def test_library_for_a_distribution_with_a_suffix(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native.importlib.metadata, "version", lambda _: f"{tf.__version__}+vendor1")
+    assert native.unavailable_reason(install(tensorflow=f"{tf.__version__}+vendor1")) == ""
+
+
+def test_unknown_instruction_set(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install()
+    monkeypatch.setenv("SG3TF_ISA", "AVX2")
+    with pytest.raises(ValueError, match="SG3TF_ISA='AVX2': use baseline, avx2 or avx512"):
+        native.require()
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"tensorfow": "2.21.0"}'])
 def test_damaged_description_of_the_library(
     install: Install, content: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -15,12 +15,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sg3tf.models.filters import low_pass
-from sg3tf.ops import filtered_lrelu
+from sg3tf.ops import filtered_lrelu, scale_channels
 from tests.conftest import Golden
 from tests.helpers import contexts
 from tests.helpers.backends import BACKENDS
 from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
 from tests.helpers.reference import resampling as reference
+from tests.helpers.unknown_shapes import gradients_of_a_slice
 
 SHAPE = (2, 6, 5, 3)
 
@@ -332,3 +333,16 @@ def test_errors_name_argument_value_and_remedy(changed: dict[str, Any], message:
     arguments = {"x": images(1), "up_taps": np.ones(3), "down_taps": np.ones(3), **changed}
     with pytest.raises(ValueError, match=message):
         filtered_lrelu(**arguments)
+
+
+@pytest.mark.parametrize("impl", ["matmul", pytest.param("native", marks=pytest.mark.native)])
+@pytest.mark.parametrize("dtype", [np.float32, tf.bfloat16.as_numpy_dtype])
+def test_gradients_where_static_shapes_are_lost(impl: str, dtype: type) -> None:
+    def operation(x: tf.Tensor) -> tf.Tensor:
+        y = filtered_lrelu(x, bias=tf.ones([3], x.dtype), impl=impl, **CASES["up 2, down 2"])
+        return scale_channels(y, tf.fill([tf.shape(y)[0], 3], 2.0), impl)
+
+    in_graph, eager = gradients_of_a_slice(operation, images(0).astype(dtype))
+    for ours, expected in zip(in_graph, eager, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+        assert np.any(expected != 0)

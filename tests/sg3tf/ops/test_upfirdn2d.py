@@ -19,6 +19,7 @@ from tests.helpers.backends import BACKENDS
 from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
 from tests.helpers.reference import resampling as reference
 from tests.helpers.reference.resampling import kernel2d, matrix, rows
+from tests.helpers.unknown_shapes import gradients_of_a_slice
 
 SHAPE = (2, 9, 7, 3)
 
@@ -238,3 +239,13 @@ def test_errors_name_argument_value_and_remedy(changed: dict[str, Any], message:
 def test_unknown_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"x of shape \(None, 8, None, 3\): give .* known"):
         tf.function(lambda x: upfirdn2d(x, None)).get_concrete_function(tf.TensorSpec([None, 8, None, 3]))
+
+
+@pytest.mark.parametrize("impl", ["matmul", pytest.param("native", marks=pytest.mark.native)])
+def test_gradients_where_static_shapes_are_lost(impl: str) -> None:
+    def operation(x: tf.Tensor) -> tf.Tensor:
+        return upfirdn2d(x, [1, 3, 3, 1], up=2, pad=(2, 1, 2, 1), impl=impl) ** 2
+
+    in_graph, eager = gradients_of_a_slice(operation, np.random.default_rng(0).normal(size=(2, 6, 5, 3)))
+    for ours, expected in zip(in_graph, eager, strict=True):
+        assert np.any(expected != 0) and relative_error(ours, expected) < 1e-14
