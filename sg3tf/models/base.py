@@ -12,6 +12,7 @@ from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names,
 from sg3tf.models.latent_ops import truncate
 from sg3tf.models.layers import MappingNetwork, mapping_variant
 from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
+from sg3tf.ops.backend import use_backend
 from sg3tf.utils.resolution import AnyResolution
 
 #: "const", "none", or seeds: int32 [N, 2].
@@ -167,6 +168,28 @@ class BaseGenerator(keras.Model):
         self.mapping_network.build()
         self._build_synthesis()
         self.built = True
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export as keras.Model does, with stock operations only; `sg3tf export` adds signatures and checks them.
+
+        Args:
+            filepath, format, verbose, input_signature, **kwargs: as in keras.Model.export; `input_signature` defaults
+                to the inputs of `call`.
+        """
+        if input_signature is None:
+            signature: Any = keras.InputSpec("float32", (None, self.config.z_dim))
+            if self.config.label_dim:
+                signature = {"z": signature, "label": keras.InputSpec("float32", (None, self.config.label_dim))}
+            input_signature = [signature]
+        with use_backend("matmul"):
+            super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def call(
         self,

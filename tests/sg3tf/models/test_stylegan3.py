@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from sg3tf import Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
@@ -470,3 +471,16 @@ def test_config_t_is_not_equivariant_to_rotation(measured: Any) -> None:
     generator, ws, images = measured["stylegan3-t"]
     turned = generator.synthesis(ws, transform=transform_matrix(np.pi / 2))
     assert psnr(turned, np.rot90(images, -1, axes=(1, 2))) < 40
+
+
+@pytest.mark.parametrize("implementation", [pytest.param("native", marks=pytest.mark.native)], indirect=True)
+def test_export_of_keras_has_stock_operations_only(tmp_path: Path) -> None:
+    G = tiny(num_layers=4, label_dim=3)
+    inputs = {"z": latents(2), "label": np.eye(3, dtype=np.float32)[:2]}
+    G.export(tmp_path, verbose=False)
+    saved = saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    operations = {node.op for function in functions for node in function.node_def}
+    assert "MatMul" in operations and not [name for name in operations if name.startswith("Sg3>")]
+    loaded = tf.saved_model.load(tmp_path)
+    np.testing.assert_allclose(loaded.serve(inputs), G(inputs), atol=1e-5)
