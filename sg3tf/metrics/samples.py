@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sg3tf.data.dataset import Dataset, open_store
 from sg3tf.data.selection import Spread
 from sg3tf.utils import rng
-from sg3tf.utils.resolution import Resolution, to_resolution
+from sg3tf.utils.resolution import AnyResolution, Resolution, to_resolution
 from sg3tf.utils.rng import Purpose
 
 FloatArray = NDArray[np.float32]
@@ -111,7 +111,9 @@ class ArrayImages:
         return ArrayImages(self._images[chosen], self._labels[chosen])
 
 
-def open_data(path: str | os.PathLike[str], *, resolution: Resolution | None = None, labels: bool = False) -> Dataset:
+def open_data(
+    path: str | os.PathLike[str], *, resolution: AnyResolution | None = None, labels: bool = False
+) -> Dataset:
     """Open a data set in any format that sg3tf.data reads, without mirrored images.
 
     Args:
