@@ -26,6 +26,7 @@ from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.loading import class_names, label_scale
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.utils.label_scale import LabelScale
+from tests.helpers.dtype_policy import global_dtype_policy
 from tests.sg3tf.generate.conftest import Command
 
 R, DIM = 16, 8
@@ -157,6 +158,13 @@ def test_locality_needs_others(alias_free: Network):
     ws, target = np.ones([8, 16], np.float32), np.zeros([16, 16, 3], np.float32)
     with pytest.raises(ValueError, match="locality=1: needs others"):
         tune(alias_free.generator, ws, None, target, pixels, steps=1, learning_rate=1e-3, locality=1.0)
+
+
+def test_the_tuned_network_computes_like_the_original(alias_free: Network):
+    ws, target = np.ones([alias_free.num_ws, alias_free.w_dim], np.float32), np.zeros([16, 16, 3], np.float32)
+    with global_dtype_policy("mixed_float16"):
+        tuned = tune(alias_free.generator, ws, None, target, pixels, steps=0, learning_rate=1e-3)
+    assert tuned.dtype_policy.name == "float32"
 
 
 def test_frames(alias_free: Network):
