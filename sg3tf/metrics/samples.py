@@ -253,11 +253,15 @@ def padded_batches(start: int, stop: int, size: int) -> Iterator[Batch]:
         yield Batch(first, min(first + size, stop), np.minimum(np.arange(first, first + size), stop - 1))
 
 
-def check_finite(values: ArrayLike, start: int, stop: int) -> None:
-    """Raise if values computed from the images of samples `start` to `stop` - 1 are not all finite.
+def check_finite(values: ArrayLike, noun: str, start: int, stop: int) -> None:
+    """Raise if values are not all finite.
+
+    Args:
+        values: of samples `start` to `stop` - 1.
+        noun: a plural that names them, such as "images of samples".
 
     Raises:
         FloatingPointError: they are not.
     """
     if not np.isfinite(values).all():
-        raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
+        raise FloatingPointError(f"{noun} {start} to {stop - 1} are not finite")

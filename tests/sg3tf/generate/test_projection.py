@@ -13,7 +13,7 @@ from PIL import Image
 
 import sg3tf
 from sg3tf import images
-from sg3tf.editing.perceptual import pixels, pixels_and_features
+from sg3tf.editing.perceptual import features, pixels, pixels_and
 from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
@@ -270,7 +270,7 @@ def test_command_compares_the_features_of_the_discriminator_beside_the_network(
 
     found, said = run(f"--network={own}", f"--video={film}")
     assert f"distance: pixels, and features of the discriminator {beside}\n" in said
-    assert found == expected(pixels_and_features(D))
+    assert found == expected(pixels_and(features(D)))
     with Image.open(film) as frames:
         assert frames.format == "GIF" and frames.size == (2 * R, R)
     given, said = run(f"--network={other}", f"--discriminator={beside}")
