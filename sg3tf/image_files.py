@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 
+# All threads share them: of two that change and restore them at once, one may restore those of the other for good.
+_warning_filters = threading.Lock()
+
 
 class Decoded(NamedTuple):
     """Result of `decode`.
@@ -72,8 +76,7 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         Image.DecompressionBombError: it has more pixels than `pixel_limit` allows.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about unused EXIF entries
+        with _without_warnings(UserWarning):  # about unused EXIF entries
             return Image.open(source)
     except UnidentifiedImageError as error:
         brand = _brand(_head(source))
@@ -84,6 +87,13 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         if brand in _AVIF_BRANDS:
             raise ValueError("is an AVIF image: pip install --upgrade pillow") from error
         raise ValueError("is not an image that Pillow can read") from error
+
+
+@contextmanager
+def _without_warnings(category: type[Warning]) -> Iterator[None]:
+    with _warning_filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def _head(source: str | os.PathLike[str] | BinaryIO) -> bytes:
@@ -168,8 +178,7 @@ def _has_frames(image: Image.Image) -> bool:
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation; 1 (upright) if the EXIF data cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about other entries
+        with _without_warnings(Warning):  # about other entries
             found = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # Pillow raises many types, even KeyError and struct.error
         return 1

@@ -364,12 +364,17 @@ class Signature(NamedTuple):
 
     Examples:
         >>> signature = Signature({"ws": (None, 16, 512)}, {"images": (None, 32, 32, 3)})
-        >>> signature.inputs["ws"][-1]
-        512
+        >>> signature.inputs["ws"][-1], signature.input_dim("ws"), signature.input_dim("label")
+        (512, 512, 0)
     """
 
     inputs: dict[str, tuple[int | None, ...] | None]
     outputs: dict[str, tuple[int | None, ...] | None]
+
+    def input_dim(self, name: str) -> int:
+        """Return the last dimension of an input; 0 if there is no such input, or its size is unknown."""
+        shape = self.inputs.get(name)
+        return (shape[-1] or 0) if shape else 0
 
 
 class Client:
@@ -512,20 +517,34 @@ class Client:
         inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _per_image(mask, 1, len(ws_a))}
         return self._predict_rows("mix", inputs)
 
-    def class_names(self) -> list[str]:
-        """Return the class names in the order of the label; [] if the export has none."""
-        if "class_name" not in self.metadata():
-            return []
-        numbers = np.arange(self.input_dim("label"), dtype=np.int64)
-        return [name.decode() for name in self._predict_rows("class_name", {"number": numbers})]
+    def class_names(self, signatures: Mapping[str, Signature] | None = None) -> list[str]:
+        """Return the class names in the order of the label; [] if the export has none.
 
-    def label_scale(self) -> LabelScale | None:
-        """Return the scale of labels before the data set standardized them; None if it did not."""
-        if "label_scale" not in self.metadata():
+        Args:
+            signatures: those that `metadata` returned; None to ask the server for them.
+        """
+        names = self._about_label("class_name", signatures)
+        return [] if names is None else [name.decode() for name in names]
+
+    def label_scale(self, signatures: Mapping[str, Signature] | None = None) -> LabelScale | None:
+        """Return the scale of labels before the data set standardized them; None if it did not.
+
+        Args:
+            signatures: those that `metadata` returned; None to ask the server for them.
+        """
+        rows = self._about_label("label_scale", signatures)
+        if rows is None:
             return None
-        numbers = np.arange(self.input_dim("label"), dtype=np.int64)
-        mean, std = self._predict_rows("label_scale", {"number": numbers}).T.tolist()
+        mean, std = rows.T.tolist()
         return LabelScale(tuple(mean), tuple(std))
+
+    def _about_label(self, signature: str, signatures: Mapping[str, Signature] | None) -> Array | None:
+        """Return a row for each number of a label from a signature that takes its position; None without it."""
+        signatures = self.metadata() if signatures is None else signatures
+        if not {signature, "generate"} <= signatures.keys():
+            return None
+        numbers = np.arange(signatures["generate"].input_dim("label"), dtype=np.int64)
+        return self._predict_rows(signature, {"number": numbers})
 
     def metadata(self) -> dict[str, Signature]:
         """Return the model's signatures by name."""
@@ -553,8 +572,7 @@ class Client:
             known = ", ".join(sorted(signatures))
             message = f"{self._model} at {self._server} has no signature {signature}, only {known}"
             raise ServingError(message, grpc.StatusCode.NOT_FOUND)
-        shape = signatures[signature].inputs.get(name)
-        return (shape[-1] or 0) if shape else 0
+        return signatures[signature].input_dim(name)
 
     def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Call any signature in one request: {input name: array} -> {output name: array}."""

@@ -23,6 +23,9 @@ ENVIRONMENT = {
 #: Entry point group in which trainer and serving register their commands: main(argv, name) -> exit status.
 ENTRY_POINTS = "sg3tf.commands"
 
+#: Raised for native operations that are not built, by imageio_ffmpeg without ffmpeg, and by other broken installations.
+_FORESEEN = (RuntimeError,)
+
 
 class Command(NamedTuple):
     """One command.
@@ -148,9 +151,10 @@ def run(name: str, argv: Sequence[str]) -> int:
             module.__doc__ or "",
             argv,
             positional=command.positional,
+            foreseen=_FORESEEN,
         )
 
-    return command_line.exit_status(f"sg3tf {name}", load_and_run)
+    return command_line.exit_status(f"sg3tf {name}", load_and_run, _FORESEEN)
 
 
 def _registered(name: str) -> Callable[[Sequence[str], str], int]:

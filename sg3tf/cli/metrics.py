@@ -70,7 +70,8 @@ def main(options: Any) -> None:
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics import Evaluation
     from sg3tf.models import hub
-    from sg3tf.models.loading import label_scale, load, resolve_network, weights_digest
+    from sg3tf.models.loading import load, resolve_network, weights_digest
+    from sg3tf.models.provenance import training_provenance
 
     network = resolve_network(options.network)  # resolve once, because a run may still be training
     strategy = _all_devices()
@@ -81,7 +82,7 @@ def main(options: Any) -> None:
     if options.data is None and not is_remote:
         options.data = _data_of_run(options.metrics, local)
     uniform = G.config.label_dim and not options.data
-    if uniform and (G.config.label_dim == 1 or label_scale(local)):
+    if uniform and (G.config.label_dim == 1 or training_provenance(network, G.config.label_dim).label_scale):
         kind = "one number" if G.config.label_dim == 1 else "standardized numbers"
         raise ValueError(f"network={options.network}: its label is {kind}; give --data, whose labels are drawn")
     labels = uniform_classes(G.config.label_dim, options.seed) if uniform else None

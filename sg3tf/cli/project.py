@@ -125,14 +125,14 @@ def main(options: Any) -> None:
 
 def _distance(network: Network, options: Any) -> Distance:
     """Return the distance that the flags specify; if they specify none, a line on stderr names the default."""
-    from sg3tf.editing.perceptual import pixels, pixels_and_features, pixels_and_perceptual
+    from sg3tf.editing.perceptual import features, perceptual, pixels, pixels_and
     from sg3tf.models.discriminator_loading import find_discriminator, load_discriminator
 
     if options.detector_dir is not None and options.discriminator:
         given = f"detector_dir={options.detector_dir}, discriminator={options.discriminator}"
         raise ValueError(f"{given}: give one of them")
     if options.detector_dir is not None:
-        return pixels_and_perceptual(options.detector_dir)
+        return pixels_and(perceptual(options.detector_dir))
     if options.discriminator == "":
         return pixels
     config = network.generator.config  # raises if the network has no gradients
@@ -153,7 +153,7 @@ def _distance(network: Network, options: Any) -> Distance:
         raise ValueError(f"discriminator={file}: its images are of another size or number of channels; {remedy}")
     if not options.discriminator:
         print(f"distance: pixels, and features of the discriminator {file}", file=sys.stderr)
-    return pixels_and_features(D)
+    return pixels_and(features(D))
 
 
 def _save_tuned(path: Path, G: Generator, network: Network) -> None:

@@ -61,18 +61,28 @@ def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics.texture_sticking import Views
-    from sg3tf.models.loading import load
+    from sg3tf.models.loading import load, resolve_network
 
     check_matplotlib()
     outdir = Path(options.outdir)
     outdir.mkdir(parents=True, exist_ok=True)
     shown = []
     for path in options.network:
-        views = Views(load(path), options.seed, options.trunc, options.batch)
+        network = resolve_network(path)  # resolve once, because a run may still be training
+        G = load(network)
+        views = Views(G, options.seed, options.trunc, options.batch, _average_label(network, G.config.label_dim))
         shown.append(_measure(views, options.num_samples, options.radius))
     _write(outdir, _names(options.network), shown, options.num_samples)
     for path, of_network in zip(options.network, shown, strict=True):
         print(to_json(_line(path, of_network, options)))
+
+
+def _average_label(network: str, label_dim: int) -> Any:
+    """Return zeros [label_dim], the average of standardized numbers; None for other labels, or none."""
+    from sg3tf.models.provenance import training_provenance
+
+    scale = training_provenance(network, label_dim).label_scale
+    return None if scale is None else np.zeros(label_dim, np.float32)
 
 
 def _names(networks: list[str]) -> list[str]:

@@ -127,7 +127,7 @@ def _convert_network(path: Path, name: str, folder: Path) -> dict[str, Any]:
 
 
 def build_model(network: OfficialNetwork) -> Generator | Discriminator:
-    """Build the model of a network read from a file.
+    """Build the model of a network read from a file; it computes in float32.
 
     If a generator was stored without its average style vector, it is estimated from W_AVG_SEEDS latents.
 
@@ -140,10 +140,10 @@ def build_model(network: OfficialNetwork) -> Generator | Discriminator:
 
     config = network.config
     if isinstance(config, DiscriminatorConfig):
-        D = Discriminator(config)
+        D = Discriminator(config, dtype="float32")
         load_arrays(D, network.arrays)
         return D
-    G = build_generator(config)
+    G = build_generator(config, dtype="float32")
     if has_w_avg(network):
         load_arrays(G, network.arrays)
     else:

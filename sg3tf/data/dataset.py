@@ -18,7 +18,7 @@ from sg3tf.data.sampler import ORDERS, Batch, batches, epoch_batches
 from sg3tf.data.selection import AllBut, Balanced, Chosen, Index, Selection, Spread
 from sg3tf.data.stores import Sample, Store, is_records, open_records
 from sg3tf.utils.files import reject_remote, require_readable
-from sg3tf.utils.resolution import Resolution, image_shape, size_of
+from sg3tf.utils.resolution import AnyResolution, image_shape, size_of, to_resolution
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -300,7 +300,7 @@ class Dataset:
 def open_dataset(
     path: str | Path,
     *,
-    resolution: Resolution | None = None,
+    resolution: AnyResolution | None = None,
     use_labels: bool = False,
     max_images: int | None = None,
     order: int = ORDERS[-1],
@@ -311,14 +311,16 @@ def open_dataset(
 
     Args:
         path: folder with NAME-rNN.tfrecords files, or one such file, or folder with manifest.json, or image files.
-        resolution: one of the resolutions in `path`; None for the largest. Required for image files, which are cropped
-            and resized while they are read, as `sg3tf data build` does by default.
+        resolution: one of the resolutions in `path`, such as 256, "512x256" or (512, 256); None for the largest.
+            Required for image files, which are cropped and resized while they are read, as `sg3tf data build` does by
+            default.
         use_labels: return labels with the images, classes as one-hot vectors.
         max_images, order: use at most this many images, spread over the data set; see `Dataset.subsample`.
 
     Raises:
         DataError: `path` or the resolution does not exist, labels are requested but missing, or a file is truncated or
             corrupt.
+        ValueError: the resolution is malformed.
     """
     store = open_store(Path(path), resolution)
     if use_labels and not store.label.dim:
@@ -327,10 +329,10 @@ def open_dataset(
     return dataset if max_images is None else dataset.subsample(max_images, order)
 
 
-def open_store(path: Path, resolution: Resolution | None = None) -> Store:
+def open_store(path: Path, resolution: AnyResolution | None = None) -> Store:
     """Open records or image files at one resolution (None: the largest); raises DataError like `open_dataset`."""
     reject_remote(path)
     require_readable(path)
     if path.exists() and not is_records(path):
-        return ImageStore(path, resolution)
+        return ImageStore(path, None if resolution is None else to_resolution(resolution))
     return open_records(path, resolution)

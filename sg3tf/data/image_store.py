@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shlex
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,6 @@ from sg3tf.data.labels import NO_CLASS, Label
 from sg3tf.data.sources import files, is_image_files
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Resolution
-
-_opening = threading.Lock()  # opening changes warning filters, which all threads share
 
 
 class ImageStore:
@@ -97,9 +94,7 @@ class ImageStore:
         try:
             if files.zip_version(self.path) != self._zip_version:
                 raise DataError(f"{self.path} was removed or written anew while it was in use; start again")
-            content = files.read_file(self.path, self._entries[i][0])
-            with _opening:
-                image = open_image(io.BytesIO(content))
+            image = open_image(io.BytesIO(files.read_file(self.path, self._entries[i][0])))
             pixels, _ = crop_and_resize(image, self._config)
         except DataError:
             raise

@@ -14,7 +14,7 @@ from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ShardStore, is_shard_set
 from sg3tf.utils.files import reject_remote
-from sg3tf.utils.resolution import Resolution, Size, is_power_of_two, size_of
+from sg3tf.utils.resolution import AnyResolution, Resolution, Size, is_power_of_two, size_of, to_resolution
 
 Sample = tuple[np.ndarray, np.ndarray]
 
@@ -50,9 +50,10 @@ def is_records(path: Path) -> bool:
     return path.is_dir() and (is_shard_set(path) or bool(find_levels(path)))
 
 
-def open_records(path: Path, resolution: Resolution | None = None) -> Store:
+def open_records(path: Path, resolution: AnyResolution | None = None) -> Store:
     """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.dataset.open_dataset`."""
     reject_remote(path)
+    resolution = None if resolution is None else to_resolution(resolution)
     if path.is_file():
         store: Store = FfhqStore(path)
         _check_resolution(path, resolution, [store.resolution])

@@ -11,15 +11,8 @@ from sg3tf.models.discriminator import Discriminator
 _MIN_SIZE = 4
 
 
-def pixels_and_perceptual(detector_dir: str) -> Distance:
-    """Sum of `pixels` and `perceptual`."""
-    compare = perceptual(detector_dir)
-    return lambda a, b: pixels(a, b) + compare(a, b)
-
-
-def pixels_and_features(D: Discriminator) -> Distance:
-    """Sum of `pixels` and `features`."""
-    compare = features(D)
+def pixels_and(compare: Distance) -> Distance:
+    """Sum of `pixels` and another distance."""
     return lambda a, b: pixels(a, b) + compare(a, b)
 
 

@@ -45,8 +45,8 @@ class RemoteNetwork(ExportedNetwork):
                 shapes |= {key: shape for key, shape in tensors.items() if shape is not None}
         super().__init__(address, batch or _BATCH, shapes)
         self._knows_classes = "label" in signatures
-        self.classes = tuple(self._client.class_names())
-        self.label_scale = self._client.label_scale()
+        self.classes = tuple(self._client.class_names(signatures))
+        self.label_scale = self._client.label_scale(signatures)
 
     def identity(self) -> str:
         """Return the address and the model's version, because the server does not identify the weights."""

@@ -39,7 +39,20 @@ def latents_from_seeds(
 
 
 def sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
-    """Return the latents with each truncation value, latent by latent; for the arguments, see `latents_from_seeds`."""
+    """Return the latents with each truncation value, latent by latent; for the arguments, see `latents_from_seeds`.
+
+    Latents that are truncated already are truncated again. Their `psi` becomes the product of both values, or None if
+    that may not describe them.
+    """
     each = latents[np.repeat(np.arange(len(latents)), len(psis))]
     psi = np.tile(np.asarray(psis, np.float32), len(latents))
-    return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)
+    ws = truncate(each.ws, network.w_avg, psi, cutoff)
+    if each.psi is None:
+        return dataclasses.replace(each, ws=ws, psi=psi)
+    is_exact = (each.psi == 1).all() or (psi == 1).all() or (cutoff is None and _is_truncated_alike(network, each))
+    return dataclasses.replace(each, ws=ws, psi=each.psi * psi if is_exact else None)
+
+
+def _is_truncated_alike(network: Network, latents: Latents) -> bool:
+    """Return True if all style vectors were moved toward the average of the network, which has no classes."""
+    return not network.label_dim and bool((latents.ws == latents.ws[:, :1]).all())

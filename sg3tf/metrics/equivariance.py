@@ -13,8 +13,8 @@ from scipy.fft import next_fast_len
 
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics.cache import ProgressFile
-from sg3tf.metrics.replicas import gather, run_on_replicas
-from sg3tf.metrics.samples import Index, Samples, check_finite, padded_batches
+from sg3tf.metrics.replicas import results_of_batches
+from sg3tf.metrics.samples import Index, Samples, check_finite
 from sg3tf.utils.resolution import Resolution, size_of
 
 Array = NDArray[np.float64]
@@ -78,7 +78,6 @@ def measure_equivariance(
     """
 
     strategy = strategy or tf.distribute.get_strategy()
-    replicas = strategy.num_replicas_in_sync
 
     def arrays(index: Index) -> dict[str, Any]:
         params = [metric.sample_params(samples.params_rng(int(i)), G.config.resolution) for i in index]
@@ -102,13 +101,12 @@ def measure_equivariance(
         summands = tf.stack([tf.square(difference) * mask, mask], axis=1)
         return tf.reduce_sum(tf.cast(summands, tf.float64), axis=[2, 3, 4])
 
-    run = run_on_replicas(strategy, sums_of_squares)
     progress_file = progress_file or ProgressFile()
     saved = progress_file.load()
     total = saved.get("total", np.zeros(2))
-    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
-        sums = gather(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
-        check_finite(sums, start, stop)
+    positions = range(int(saved.get("done", 0)), samples.count)
+    for start, stop, sums in results_of_batches(strategy, sums_of_squares, arrays, positions, batch):
+        check_finite(sums, "images of samples", start, stop)
         total += sums.sum(axis=0)
         progress_file.save_periodically(total=total, done=stop)
         progress(stop, samples.count)

@@ -16,7 +16,7 @@ from sg3tf.metrics.cache import Cache, KeyFields
 from sg3tf.metrics.detectors import Detector
 from sg3tf.metrics.feature_stats import FeatureCollector, FeatureRequest, FeatureStats, OutputName
 from sg3tf.metrics.replicas import gather, run_on_replicas
-from sg3tf.metrics.samples import Batch, Images, Index, Samples, padded_batches
+from sg3tf.metrics.samples import Batch, Images, Index, Samples, check_finite, padded_batches
 from sg3tf.models.loading import weights_digest
 from sg3tf.utils.parallel import prefetch
 from sg3tf.version import __version__
@@ -136,7 +136,8 @@ class FeatureExtractor:
 
     def real(self, data: Images, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
         """Return statistics of a data set; cached ones need no pass."""
-        fields = {r: self._cache_key_fields(r) | {"data": data.cache_digest, "part": data.part} for r in requests}
+        images = {"data": data.cache_digest, "part": data.part}  # for a large data set, the part is hashed for seconds
+        fields = {request: self._cache_key_fields(request) | images for request in requests}
         cached, missing = self._load_cached(fields)
         if not missing:
             return cached
@@ -233,9 +234,7 @@ def _check_finite(
     if not finite.all():
         raise FloatingPointError(f"images of {noun} {batch.start} to {batch.stop - 1} are not finite")
     for (detector, output), rows in features.items():
-        if not np.isfinite(rows).all():
-            positions = f"{noun} {batch.start} to {batch.stop - 1}"
-            raise FloatingPointError(f"{output} of {detector} for {positions} is not finite")
+        check_finite(rows, f"{output} features of {detector} for {noun}", batch.start, batch.stop)
 
 
 def lookahead(items: Iterable[Item]) -> Iterator[Item]:

@@ -12,8 +12,8 @@ import tensorflow as tf
 from sg3tf.latents import slerp
 from sg3tf.metrics.cache import ProgressFile
 from sg3tf.metrics.detectors.lpips import Distance, reduce_by_boxes
-from sg3tf.metrics.replicas import gather, run_on_replicas
-from sg3tf.metrics.samples import Index, Samples, padded_batches
+from sg3tf.metrics.replicas import results_of_batches
+from sg3tf.metrics.samples import Index, Samples, check_finite
 
 OUTER_PERCENT = 1  # of the lengths, dropped at either end
 
@@ -76,7 +76,6 @@ def measure_path_length(
         FloatingPointError: distances are not finite.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         G = G.with_dtype("float32")  # 16 bits are too few for differences of 1e-4
 
@@ -112,14 +111,12 @@ def measure_path_length(
         first, second = tf.split(reduce_by_boxes(images), 2)
         return tf.cast(distance(first, second), tf.float64) / metric.epsilon**2
 
-    run = run_on_replicas(strategy, lengths_of)
     progress_file = progress_file or ProgressFile()
     saved = progress_file.load()
     lengths = saved.get("lengths", np.empty(samples.count))
-    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
-        block = gather(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
-        if not np.isfinite(block).all():
-            raise FloatingPointError(f"distances of paths {start} to {stop - 1} are not finite")
+    positions = range(int(saved.get("done", 0)), samples.count)
+    for start, stop, block in results_of_batches(strategy, lengths_of, arrays, positions, batch):
+        check_finite(block, "distances of paths", start, stop)
         lengths[start:stop] = block
         progress_file.save_periodically(lengths=lengths, done=stop)
         progress(stop, samples.count)

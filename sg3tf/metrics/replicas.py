@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from sg3tf.metrics.samples import Index, padded_batches
 
 #: Arrays by name; may be nested.
 Arrays = Mapping[str, Any]
@@ -41,6 +43,28 @@ def run_on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
         return run(strategy.experimental_distribute_values_from_function(replica_values), *further)
 
     return run_on_arrays
+
+
+def results_of_batches(
+    strategy: tf.distribute.Strategy,
+    function: Callable[..., Any],
+    arrays: Callable[[Index], Arrays],
+    positions: range,
+    batch: int,
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield (start, stop, results of the samples `start` to `stop` - 1), batch by batch.
+
+    Args:
+        strategy: the replicas.
+        function: arrays of a replica as tensors -> one row per sample; called in the replica's context.
+        arrays: sample positions -> their arrays.
+        positions: the samples, consecutive.
+        batch: samples per batch on each replica.
+    """
+    run, replicas = run_on_replicas(strategy, function), strategy.num_replicas_in_sync
+    for start, stop, index in padded_batches(positions.start, positions.stop, batch * replicas):
+        parts = [arrays(part) for part in np.split(index, replicas)]
+        yield start, stop, gather(strategy, run(parts))[: stop - start]
 
 
 def gather(strategy: tf.distribute.Strategy, values: Any) -> NDArray[Any]:

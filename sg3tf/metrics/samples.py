@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sg3tf.data.dataset import Dataset, open_store
 from sg3tf.data.selection import Spread
 from sg3tf.utils import rng
-from sg3tf.utils.resolution import Resolution, to_resolution
+from sg3tf.utils.resolution import AnyResolution, Resolution, to_resolution
 from sg3tf.utils.rng import Purpose
 
 FloatArray = NDArray[np.float32]
@@ -111,7 +111,9 @@ class ArrayImages:
         return ArrayImages(self._images[chosen], self._labels[chosen])
 
 
-def open_data(path: str | os.PathLike[str], *, resolution: Resolution | None = None, labels: bool = False) -> Dataset:
+def open_data(
+    path: str | os.PathLike[str], *, resolution: AnyResolution | None = None, labels: bool = False
+) -> Dataset:
     """Open a data set in any format that sg3tf.data reads, without mirrored images.
 
     Args:
@@ -251,11 +253,15 @@ def padded_batches(start: int, stop: int, size: int) -> Iterator[Batch]:
         yield Batch(first, min(first + size, stop), np.minimum(np.arange(first, first + size), stop - 1))
 
 
-def check_finite(values: ArrayLike, start: int, stop: int) -> None:
-    """Raise if values computed from the images of samples `start` to `stop` - 1 are not all finite.
+def check_finite(values: ArrayLike, noun: str, start: int, stop: int) -> None:
+    """Raise if values are not all finite.
+
+    Args:
+        values: of samples `start` to `stop` - 1.
+        noun: a plural that names them, such as "images of samples".
 
     Raises:
         FloatingPointError: they are not.
     """
     if not np.isfinite(values).all():
-        raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
+        raise FloatingPointError(f"{noun} {start} to {stop - 1} are not finite")

@@ -233,5 +233,5 @@ def generated_images(G: Any, num_images: int, seed: int, batch: int) -> Iterator
 
     for start, stop, index in padded_batches(0, num_images, batch):
         images = generate(samples.latents(index), samples.label(index)).numpy()[: stop - start]
-        check_finite(images, start, stop)
+        check_finite(images, "images of samples", start, stop)
         yield to_uint8(images)

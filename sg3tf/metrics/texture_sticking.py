@@ -81,9 +81,10 @@ class Views:
 
     Args:
         G: the generator.
-        seed: seed of the latent, as for sg3tf.generate, of the class, if any, and of all random numbers.
+        seed: seed of the latent, as for sg3tf.generate, and of all random numbers.
         psi: truncation; 0 for the average latent.
         batch: batch size.
+        label: float32 [label_dim] of all images; None for a class drawn with the seed, if the network has classes.
 
     Examples:
         >>> import sg3tf
@@ -94,11 +95,13 @@ class Views:
         [(4, 16, 16, 3), (2, 16, 16, 3)]
     """
 
-    def __init__(self, G: Any, seed: int, psi: float, batch: int) -> None:
+    def __init__(self, G: Any, seed: int, psi: float, batch: int, label: FloatArray | None = None) -> None:
         self.G = G
         self.seed = seed
         self.batch = batch
         self.psi = psi
+        label_dim = G.config.label_dim
+        self.label = uniform_classes(label_dim, seed)(0) if label is None and label_dim else label
         self.center = self._ws(z_from_seeds([seed], G.config.z_dim), psi)
         self._synthesis = tf.function(
             lambda ws, transform: G.synthesis(ws, transform=transform), autograph=False, reduce_retracing=True
@@ -151,8 +154,7 @@ class Views:
             yield images, returned.numpy(), mask.numpy()
 
     def _ws(self, z: NDArray[Any], psi: float) -> FloatArray:
-        label_dim = self.G.config.label_dim
-        label = np.tile(uniform_classes(label_dim, self.seed)(0), [len(z), 1]) if label_dim else None
+        label = None if self.label is None else np.tile(self.label, [len(z), 1])
         return self.G.mapping(tf.cast(z, tf.float32), label, truncation_psi=psi).numpy()
 
     def _images(

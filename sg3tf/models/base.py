@@ -134,7 +134,7 @@ class BaseGenerator(keras.Model):
                 raise ConfigError(f"resolution is missing: preset={preset!r} is an architecture; give its resolution")
             G = build_generator(generator_preset(preset, resolution, **overrides))
         if cls.config_class is type(G).config_class and cls is not type(G):  # a user's subclass
-            own = cls(G.config)
+            own = cls(G.config, dtype=G.dtype_policy.name)
             own.set_weights(G.get_weights())
             return own
         if not isinstance(G, cls):

@@ -85,7 +85,7 @@ def _of_checkpoint(folder: Path, options_file: Path) -> Discriminator:
         config = discriminator_of_options(options)
         if problem := verify_checksums(folder):
             raise ValueError(problem)
-        D = Discriminator(config)
+        D = Discriminator(config, dtype="float32")
         with literal_folder(folder) as literal:
             read = tf.train.Checkpoint(D=[variable.value for variable in D.variables]).read(str(literal / "state"))
         read.assert_existing_objects_matched().expect_partial()

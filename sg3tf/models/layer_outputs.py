@@ -13,7 +13,7 @@ def record_outputs(layers: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Record the outputs of layers called within a `with` block.
 
     Args:
-        layers: Keras layers with distinct names.
+        layers: Keras layers, of which different ones have different names.
 
     Yields:
         {layer name: its last output}, in the order of the first calls.
@@ -24,10 +24,11 @@ def record_outputs(layers: Sequence[Any]) -> Iterator[dict[str, Any]]:
         outputs[layer.name] = type(layer).call(layer, *args, **kwargs)
         return outputs[layer.name]
 
-    for layer in layers:
+    distinct = dict.fromkeys(layers)
+    for layer in distinct:
         layer.call = partial(call_and_record, layer)
     try:
         yield outputs
     finally:
-        for layer in layers:
+        for layer in distinct:
             del layer.call

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import threading
 import tracemalloc
+import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -247,6 +250,33 @@ def jpeg_with_exif(tag: bytes) -> io.BytesIO:
 )
 def test_odd_exif_neither_fails_nor_loses_the_orientation(tag: bytes) -> None:
     assert decode(open_image(jpeg_with_exif(tag)), 3).image.size == (16, 32)
+
+
+def test_threads_leave_the_warning_filters_as_they_are() -> None:
+    """Whatever the order in which two threads read their files."""
+    second_reads, first_is_done = threading.Event(), threading.Event()
+
+    def first_exif() -> dict[int, int]:
+        second.start()
+        second_reads.wait(0.5)
+        return {}
+
+    def second_exif() -> dict[int, int]:
+        second_reads.set()
+        first_is_done.wait(0.5)
+        return {}
+
+    def image(getexif: Callable[[], dict[int, int]]) -> Image.Image:
+        found = Image.new("L", (1, 1))
+        found.getexif = getexif  # type: ignore[method-assign]
+        return found
+
+    second = threading.Thread(target=decode, args=(image(second_exif), 1))
+    before = list(warnings.filters)
+    decode(image(first_exif), 1)
+    first_is_done.set()
+    second.join()
+    assert list(warnings.filters) == before
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

@@ -16,6 +16,7 @@ from sg3tf.models.discriminator_loading import discriminator_of
 from sg3tf.ops import use_backend
 from sg3tf.utils.resolution import Size
 from tests.helpers import tiny_run
+from tests.helpers.dtype_policy import global_dtype_policy
 from tests.helpers.numerics import nchw
 from tests.helpers.official_writer import dumps, network, usual_clamps
 from tests.helpers.reference.resampling import upfirdn2d
@@ -108,6 +109,8 @@ def test_the_discriminator_of_a_run(source, tmp_path, capsys):
     """From the newest checkpoint that is not after the generator."""
     run, saved = source
     assert_equal(discriminator_of(run), saved.D)
+    with global_dtype_policy("mixed_float16"):
+        assert discriminator_of(run).dtype_policy.name == "float32"
     assert_equal(discriminator_of(run_dir.checkpoints(run)[-1]), saved.D)
     assert capsys.readouterr().err == ""
     with pytest.raises(FileNotFoundError, match=r"no checkpoint in .* is of 4 kimg or before; name one of its 1 check"):

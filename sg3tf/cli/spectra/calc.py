@@ -69,9 +69,16 @@ def _open_data(options: Any) -> tuple[Iterator[Any], dict[str, Any]]:
 
 def _open_network(options: Any) -> tuple[Iterator[Any], dict[str, Any]]:
     """Return batches of uint8 images, and everything that is needed to compute them again."""
-    from sg3tf.models.loading import load, weights_digest
+    from sg3tf.models.loading import load, resolve_network, weights_digest
+    from sg3tf.models.provenance import training_provenance
 
-    G = load(options.network)
+    network = resolve_network(options.network)  # resolve once, because a run may still be training
+    G = load(network)
+    if training_provenance(network, G.config.label_dim).label_scale:
+        raise ValueError(
+            f"network={options.network}: its label is standardized numbers, of which none can be drawn; use a network "
+            "without labels, or with classes"
+        )
     num = options.num_samples or _NUM_SAMPLES_OF_NETWORK
     settings = {"network": options.network, "digest": weights_digest(G), "num": num, "resolution": G.config.resolution}
     batches = spectra.generated_images(G, num, options.seed, options.batch)

@@ -97,6 +97,8 @@ class Report:
         if source.scale:
             return f", standardized: {source.scale}"
         numbers = [number for _, label in source.entries if isinstance(label, tuple) for number in label]
+        if not numbers:  # none of the chosen images has a label
+            return ""
         least, most = min(numbers), max(numbers)
         advice = "; --standardize makes them small, for training" if max(-least, most) > _LARGE else ""
         return f" from {least:.4g} to {most:.4g}{advice}"

@@ -221,11 +221,24 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
 
 
 def count_images(folder: Path, most: int) -> int:
-    """Return the number of images directly in a folder, hidden ones left out; counting stops at `most`."""
+    """Return the number of images below a folder, hidden ones left out; counting stops at `most`.
+
+    Folders that are links, or cannot be listed, are left out, too.
+    """
     endings = _endings()
-    files = (entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
-    images = (file for file in files if file.suffix.lower() in endings or _begins_like_an_image(folder, file.name))
+    images = (
+        file
+        for file in _visible_files(folder)
+        if file.suffix.lower() in endings or _begins_like_an_image(file.parent, file.name)
+    )
     return sum(1 for _ in islice(images, most))
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (file for file in files if file.is_file())
 
 
 def _endings() -> set[str]:

@@ -36,8 +36,9 @@ def recognizes(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     """Return a folder's TFRecords; if there are none, its tar files; if there are none, its Parquet files.
 
-    If there are subfolders, Parquet files are metadata for the images in them. In a folder with more pictures than
-    tar or Parquet files, those accompany the pictures: metadata.parquet, or a backup such as 2023.tar.
+    If there are subfolders, Parquet files are metadata for the images in them. If there are more pictures than tar or
+    Parquet files, in the folder or below it, those accompany the pictures: metadata.parquet, or a backup such as
+    2023.tar.
     """
     if records := sorted(path.glob("*.tfrecord")):
         return records

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import infer_label_spec
+from sg3tf.data.labels import infer_label_spec, number_labels
 from sg3tf.data.sources.source import Source
 
 _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -36,8 +36,10 @@ def find(path: Path) -> Source:
     images, labels = _load(_file(path, _IMAGES), 3), _load(_file(path, _LABELS), 1)
     if len(images) != len(labels):
         raise DataError(f"{path}: {_LABELS} has {len(labels)} labels for {len(images)} images; fetch it again")
-    entries = tuple((str(i), int(label)) for i, label in enumerate(labels))
-    return Source(path, entries, infer_label_spec(entries, str(path)), partial(_read, path))
+    rows = [(str(i), int(label)) for i, label in enumerate(labels)]
+    entries, classes, remarks = number_labels(rows, str(path))  # EMNIST's letters count from 1
+    spec = infer_label_spec(entries, str(path))
+    return Source(path, entries, spec, partial(_read, path), classes, remarks=remarks)
 
 
 def _read(path: Path, name: str) -> Image.Image:

@@ -98,6 +98,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"sg3tf {__version__}\n"
 
 
+def test_broken_installations_give_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: flags.FlagValues) -> None:
+        raise RuntimeError("native operations asked for, but no library: run `make native`")
+
+    monkeypatch.setattr("sg3tf.doctor.command.main", fail)
+    assert main(["doctor"]) == 1
+    line = "sg3tf doctor: native operations asked for, but no library: run `make native`\n"
+    assert capsys.readouterr() == ("", line)
+
+
 def test_registered_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     entry = SimpleNamespace(load=lambda: lambda argv, name: seen.append((argv, name)) or 3)

@@ -25,6 +25,8 @@ from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import open_data, uniform_classes
 from sg3tf.models import loading
 from sg3tf.models.loading import weights_digest
+from sg3tf.utils.label_scale import LabelScale
+from sg3tf.utils.resolution import Size
 from tests.helpers.metric_stubs import MeanColor
 
 ROOT = Path(__file__).parents[3]
@@ -125,9 +127,26 @@ def test_the_data_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert console.main([*command, f"--network={tmp_path / 'link' / 'cats.keras'}"]) == 0
     default = ["swd", "kid_scattering"]
     assert seen == [(default, data), *[(default, None)] * 3, (["ppl2_wend"], None), (default, data)]
+    build(tmp_path / "images-16-False", tmp_path / "wide", BuildConfig(Size(32, 16)))
+    wide = {"data": str(tmp_path / "wide"), "data_digest": open_data(tmp_path / "wide").digest, "resolution": [32, 16]}
+    (tmp_path / "options.json").write_text(json.dumps(wide))
+    assert console.main(command) == 0 and seen[-1] == (default, str(tmp_path / "wide"))
     (tmp_path / "options.json").write_text(json.dumps(run | {"data": data, "data_digest": "sha256:0"}))
     assert console.main(command) == 1
     assert f"{data} holds other images than when {tmp_path} was trained; give --data" in capsys.readouterr().err
+
+
+def test_labels_that_are_standardized_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose scale is of the width of the label; others in the folder are of another network."""
+    monkeypatch.setattr("sg3tf.metrics.Evaluation", Measured)
+    command = ["metrics", f"--network={saved(tmp_path / 'a.keras', 'stylegan2', label_dim=2)}", "--metrics=ppl2_wend"]
+    loading.write_label_files(tmp_path, (), LabelScale((1.0, 2.0, 3.0), (1.0, 1.0, 1.0)))
+    assert console.main(command) == 0
+    loading.write_label_files(tmp_path, (), LabelScale((1.0, 2.0), (1.0, 1.0)))
+    assert console.main(command) == 1
+    assert "a.keras: its label is standardized numbers; give --data" in capsys.readouterr().err
 
 
 MOTIONS = ["--network={folder}/network-snapshot-000200_016.keras", "--metrics=eqt50k_int,eqt50k_frac"]

@@ -13,7 +13,10 @@ import pytest
 from PIL import Image
 
 import sg3tf
+from sg3tf.cli import main as console
 from sg3tf.metrics.spectra import load_normalized, load_spectrum, radial_average
+from sg3tf.models.loading import write_label_files
+from sg3tf.utils.label_scale import LabelScale
 
 PROGRAM = """
 import contextlib, io, json, sys
@@ -46,6 +49,15 @@ def images(folder: Path, count: int) -> Path:
     build = ["sg3tf", "data", "build", f"--source={source}", f"--outdir={folder / 'data'}", "--resolution=16"]
     subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
     return folder / "data"
+
+
+def test_labels_that_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    width = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4}
+    sg3tf.Generator.from_preset("stylegan2", resolution=16, label_dim=2, **width).save(tmp_path / "a.keras")
+    write_label_files(tmp_path, (), LabelScale((1.0, 2.0), (1.0, 1.0)))
+    command = ["spectra", "calc", f"--network={tmp_path / 'a.keras'}", f"--out={tmp_path / 'a.npz'}", "--num_samples=1"]
+    assert console.main(command) == 1
+    assert "a.keras: its label is standardized numbers, of which none can be drawn" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -13,6 +13,10 @@ import pytest
 from PIL import Image
 
 import sg3tf
+from sg3tf.cli import main as console
+from sg3tf.metrics.texture_sticking import Views
+from sg3tf.models.loading import write_label_files
+from sg3tf.utils.label_scale import LabelScale
 
 PROGRAM = """
 import contextlib, io, json, sys
@@ -26,6 +30,22 @@ for arguments in json.loads(sys.argv[1]):
     results.append((status, out.getvalue(), err.getvalue()))
 print(json.dumps(results))
 """
+
+
+def test_standardized_numbers_have_their_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given = []
+
+    def measure(views: Views, *_: object) -> None:
+        given.append(views.label.tolist())
+        raise ValueError("enough")
+
+    monkeypatch.setattr("sg3tf.cli.texture_sticking._measure", measure)
+    width = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4}
+    sg3tf.Generator.from_preset("stylegan2", resolution=16, label_dim=2, **width).save(tmp_path / "a.keras")
+    command = ["texture-sticking", f"--network={tmp_path / 'a.keras'}", f"--outdir={tmp_path}"]
+    assert console.main(command) == 1 and sorted(given[-1]) == [0, 1]
+    write_label_files(tmp_path, (), LabelScale((1.0, 2.0), (1.0, 1.0)))
+    assert console.main(command) == 1 and given[-1] == [0, 0]
 
 
 @pytest.mark.slow

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from sg3tf.cli import main as console
-from sg3tf.convert.from_pickle import convert_pickle
+from sg3tf.convert import nvidia_pickle
+from sg3tf.convert.from_pickle import build_model, convert_pickle
 from sg3tf.convert.official_network import UnsupportedNetworkError
 from sg3tf.convert.weights import ParameterMismatchError, to_arrays
 from sg3tf.models import hub
 from sg3tf.models.loading import load
 from tests.conftest import Golden
+from tests.helpers.dtype_policy import global_dtype_policy
 from tests.helpers.numerics import nchw, nhwc, relative_error
 from tests.helpers.official_networks import OPTIONS, parameters, stored
 from tests.helpers.official_writer import dumps, network
@@ -52,6 +54,14 @@ def test_golden_images(name: str, golden: Golden, tmp_path: Path) -> None:
     assert metadata["networks"]["G_ema"]["training_set_options"] == data_options
     assert metadata["networks"]["G_ema"]["options"] == OPTIONS[name]
     assert metadata["networks"]["G_ema"]["config"]["resolution"] == 32
+
+
+def test_networks_compute_in_float32_whatever_the_global_policy(golden: Golden, tmp_path: Path) -> None:
+    content = {"G_ema": stored("generator_sg2_32", golden("generator_sg2_32"))}
+    path = pickled(tmp_path, content | {"D": stored("training_step", golden("training_step"))})
+    with global_dtype_policy("mixed_float16"):
+        for name in ("G_ema", "D"):
+            assert build_model(nvidia_pickle.read(path, name)).dtype_policy.name == "float32"
 
 
 def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sg3tf.data.build.builder import build
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from sg3tf.data.tfrecord import record_writer, serialize_example
 from sg3tf.data.verify import verify
+from sg3tf.utils.resolution import Size
 
 MakeSet = Callable[..., Path]
 
@@ -240,6 +243,19 @@ def test_resolutions_that_do_not_exist(ffhq_set: MakeSet, shard_set: Path) -> No
         open_dataset(shard_set, resolution=8)
     with pytest.raises(DataError, match=r"resolution 8 does not exist; available: 4"):
         open_dataset(faces / "faces-r02.tfrecords", resolution=8)
+
+
+def test_resolutions_in_every_form(image_folder: Path, shard_set: Path, tmp_path: Path) -> None:
+    """As users write them, and as options.json holds them."""
+    build(image_folder, tmp_path / "wide", BuildConfig(Size(32, 16)))
+    for path in (tmp_path / "wide", image_folder):
+        for resolution in ("32x16", [32, 16], (32, 16), Size(32, 16)):
+            assert open_dataset(path, resolution=resolution).resolution == Size(32, 16)
+    assert open_dataset(shard_set, resolution="16x16").resolution == 16
+    with pytest.raises(DataError, match=r"resolution 16x32 does not exist; available: 32x16"):
+        open_dataset(tmp_path / "wide", resolution="16x32")
+    with pytest.raises(ValueError, match=r"resolution='wide': give the side of a square"):
+        open_dataset(shard_set, resolution="wide")
 
 
 def test_labels_missing(ffhq_set: MakeSet) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import sg3tf
 from sg3tf.editing import perceptual as module
-from sg3tf.editing.perceptual import features, pixels, pixels_and_features, pixels_and_perceptual
+from sg3tf.editing.perceptual import features, perceptual, pixels, pixels_and
 
 R = 16
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def test_features(discriminator: sg3tf.Discriminator):
 
 
 def test_the_sum_with_a_discriminator(discriminator: sg3tf.Discriminator):
-    compare = pixels_and_features(discriminator)
+    compare = pixels_and(features(discriminator))
     np.testing.assert_allclose(compare(A, B), pixels(A, B) + features(discriminator)(A, B), rtol=1e-5)
 
 
@@ -65,7 +65,7 @@ class MeanDifference:
 
 def test_the_sum_with_lpips(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module.detectors, "load", load_fake)
-    compare = pixels_and_perceptual("folder")
+    compare = pixels_and(perceptual("folder"))
     large = np.repeat(np.repeat(A[:1], 32, 1), 32, 2)  # of 512 x 512 pixels, which are compared as 256 x 256
     found = compare(large, 0 * large)
     np.testing.assert_allclose(found, pixels(large, 0 * large) + 256_000 + large.mean(), rtol=1e-6)
@@ -79,4 +79,4 @@ def load_fake(name: str, folder: str) -> MeanDifference:
 
 def test_missing_files(tmp_path: Path):
     with pytest.raises(ValueError, match="nothing is downloaded"):
-        pixels_and_perceptual(str(tmp_path))
+        perceptual(str(tmp_path))

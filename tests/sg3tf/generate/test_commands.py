@@ -125,7 +125,7 @@ def test_interpolate(command: Command, network: Network, tmp_path: Path) -> None
 
 def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
     picture = tmp_path / "layers.png"
-    flags = ["--seeds=3,1", "--layers=0-2,5", "--columns=3", "--scale=4", *MOTION]
+    flags = ["--seeds=3,1", "--layers=0-2,1", "--columns=3", "--scale=4", *MOTION]
     command("layers", *flags, f"--out={picture}")
     sheet = pixels(picture)
     assert sheet.shape[2] == 3 and sheet.shape[0] == 2 * (2 * (64 + 6) + 16)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import sg3tf
 from sg3tf import images
-from sg3tf.editing.perceptual import pixels, pixels_and_features
+from sg3tf.editing.perceptual import features, pixels, pixels_and
 from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
@@ -26,6 +26,7 @@ from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.loading import class_names, label_scale
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.utils.label_scale import LabelScale
+from tests.helpers.dtype_policy import global_dtype_policy
 from tests.sg3tf.generate.conftest import Command
 
 R, DIM = 16, 8
@@ -159,6 +160,13 @@ def test_locality_needs_others(alias_free: Network):
         tune(alias_free.generator, ws, None, target, pixels, steps=1, learning_rate=1e-3, locality=1.0)
 
 
+def test_the_tuned_network_computes_like_the_original(alias_free: Network):
+    ws, target = np.ones([alias_free.num_ws, alias_free.w_dim], np.float32), np.zeros([16, 16, 3], np.float32)
+    with global_dtype_policy("mixed_float16"):
+        tuned = tune(alias_free.generator, ws, None, target, pixels, steps=0, learning_rate=1e-3)
+    assert tuned.dtype_policy.name == "float32"
+
+
 def test_frames(alias_free: Network):
     target = drawn(alias_free, 1)
     found = project(alias_free, target, steps=7)
@@ -262,7 +270,7 @@ def test_command_compares_the_features_of_the_discriminator_beside_the_network(
 
     found, said = run(f"--network={own}", f"--video={film}")
     assert f"distance: pixels, and features of the discriminator {beside}\n" in said
-    assert found == expected(pixels_and_features(D))
+    assert found == expected(pixels_and(features(D)))
     with Image.open(film) as frames:
         assert frames.format == "GIF" and frames.size == (2 * R, R)
     given, said = run(f"--network={other}", f"--discriminator={beside}")

@@ -131,7 +131,7 @@ def test_images_and_features_that_are_not_finite(loaded: dict[str, MeanColor], d
     with pytest.raises(FloatingPointError, match="images of samples 64 to 95 are not finite"):
         measured(["fid50k_full"], data, Colors(nan=z[70]))
     loaded["inception"].scale = np.inf
-    with pytest.raises(FloatingPointError, match="pool of inception for images 0 to 31 is not finite"):
+    with pytest.raises(FloatingPointError, match="pool features of inception for images 0 to 31 are not finite"):
         measured(["fid50k_full"], data)
 
 

@@ -21,6 +21,12 @@ def test_outputs_are_recorded_in_the_order_of_the_calls(layers):
     assert list(outputs) == ["times3.0", "times2.0"]
 
 
+def test_a_layer_given_twice_is_recorded_once(layers):
+    with record_outputs([layers[0], layers[0]]) as outputs:
+        layers[0](tf.constant([1.0]))
+    assert list(outputs) == ["times2.0"] and "call" not in vars(layers[0])
+
+
 def test_layers_are_restored_even_after_an_error(layers):
     with pytest.raises(RuntimeError), record_outputs(layers) as outputs:
         raise RuntimeError

@@ -11,6 +11,7 @@ import sg3tf
 from sg3tf.models import loading, presets
 from sg3tf.models.configs import ConfigError
 from sg3tf.models.generators import AblationGenerator
+from tests.helpers.dtype_policy import global_dtype_policy
 
 ROOT = Path(__file__).parents[3]
 TINY = {"channel_base": 64, "channel_max": 4, "z_dim": 4, "w_dim": 4}
@@ -97,6 +98,8 @@ def test_a_subclass_makes_its_own_kind() -> None:
     z = sg3tf.latents.z_from_seeds([0])
     red = Red.from_preset("portraits-32")
     assert type(red) is Red
+    with global_dtype_policy("mixed_float16"):
+        assert Red.from_preset("portraits-32").dtype_policy.name == "float32"  # as the file says
     np.testing.assert_allclose(red(z), sg3tf.Generator.from_preset("portraits-32")(z) * [1, 0, 0], atol=1e-6)
     assert type(Red.from_preset("stylegan3-t", resolution=16, **TINY)) is Red
     with pytest.raises(ConfigError, match="preset='stylegan2': is a StyleGAN2Generator, not a Red; use its"):

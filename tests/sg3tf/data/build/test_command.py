@@ -25,6 +25,7 @@ from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
 from sg3tf.data.open_files import RandomAccessFile
 from sg3tf.data.sampler import batches
+from sg3tf.data.sources import find_source
 from sg3tf.data.verify import verify
 from sg3tf.utils import command_line
 from sg3tf.utils.checksums import digest_file
@@ -462,6 +463,14 @@ def test_standardized_numbers(tmp_path: Path) -> None:
 
     report = build(tmp_path / "a", tmp_path / "z", BuildConfig(8))
     assert "labels: vectors of 3 numbers from 0 to 60; --standardize makes them small, for training" in report.lines()
+
+
+def test_numbers_that_none_of_the_chosen_images_has(tmp_path: Path) -> None:
+    label_images(tmp_path / "a", {"0.png": [20.0], "1.png": None, "2.png": None, "3.png": None})
+    entries = find_source(tmp_path / "a", max_images=1, missing_labels=True).entries
+    assert [label for _, label in entries] == [None]
+    report = build(tmp_path / "a", tmp_path / "x", BuildConfig(8, missing_labels=True), max_images=1)
+    assert report.lines()[1:] == ["labels: vectors of 1 numbers", "without a label: 1"]
 
 
 @pytest.mark.parametrize(

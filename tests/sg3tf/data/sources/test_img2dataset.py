@@ -84,6 +84,8 @@ def test_tar_files(tmp_path: Path) -> None:
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
         pq.write_table(pa.table({"key": list(map(str, images))}), source / f"{number:05d}.parquet")
+    (source / "logs").mkdir()
+    (source / "logs" / "0.txt").write_text("no picture")
     assert build(source, tmp_path / "x", BuildConfig(16)).num_skipped == 0
     data = open_dataset(tmp_path / "x")
     np.testing.assert_array_equal(np.stack([data[i][0] for i in range(len(data))]), IMAGES)
@@ -115,6 +117,18 @@ def test_pictures_beside_one_table_or_archive_are_image_files(tmp_path: Path, be
     Image.fromarray(IMAGES[0]).save(tmp_path / "0.png")
     (tmp_path / "1").write_bytes(encoded(1))
     assert [name for name, _ in find_source(tmp_path).entries] == ["0.png", "1"]
+    assert len(open_dataset(tmp_path, resolution=8)) == 2
+
+
+def test_folders_of_pictures_beside_an_archive_are_image_files(tmp_path: Path) -> None:
+    tarfile.open(tmp_path / "2020.tar", "w").close()
+    for i, year in enumerate(("2021", "2022")):
+        (tmp_path / year).mkdir()
+        Image.fromarray(IMAGES[i]).save(tmp_path / year / f"{i}.png")
+    (tmp_path / ".cache").mkdir()
+    source = find_source(tmp_path)
+    assert [name for name, _ in source.entries] == ["2021/0.png", "2022/1.png"]
+    assert source.remarks == ("other files left out: 1, e.g. 2020.tar",)
     assert len(open_dataset(tmp_path, resolution=8)) == 2
 
 

@@ -16,6 +16,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.sources import find_source
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+NUMBERS = (3, 1, 4, 0, 2, 1)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "mnist"
     folder.mkdir()
     (folder / f"{IMAGES}.gz").write_bytes(gzip.compress(idx(digits())))
-    (folder / f"{LABELS}.gz").write_bytes(gzip.compress(idx(np.array([3, 1, 4, 1, 5, 9], np.uint8))))
+    (folder / f"{LABELS}.gz").write_bytes(gzip.compress(idx(np.array(NUMBERS, np.uint8))))
     return folder
 
 
@@ -43,11 +44,21 @@ def test_pixels_stay_and_get_a_border(tmp_path: Path, folder: Path) -> None:
         image, label = dataset[i]
         np.testing.assert_array_equal(image[2:30, 2:30, 0], digit)
         assert image.sum() == digit.sum()
-        np.testing.assert_array_equal(label, np.eye(10)[[3, 1, 4, 1, 5, 9][i]])
+        np.testing.assert_array_equal(label, np.eye(5)[NUMBERS[i]])
+
+
+def test_classes_that_do_not_count_from_0(folder: Path) -> None:
+    """Such as the letters of EMNIST, 1 to 26."""
+    (folder / f"{LABELS}.gz").write_bytes(gzip.compress(idx(1 + np.array(NUMBERS, np.uint8))))
+    source = find_source(folder)
+    assert [label for _, label in source.entries] == [*NUMBERS] and source.label.dim == 5
+    assert source.classes == ("1", "2", "3", "4", "5")
+    assert "the 5 class numbers from 1 to 5 became 0 to 4" in source.remarks[0]
 
 
 def test_files_that_are_not_compressed(folder: Path) -> None:
     packed = find_source(folder)
+    assert (packed.classes, packed.remarks) == ((), ())  # numbered from 0
     for name in (IMAGES, LABELS):
         (folder / name).write_bytes(gzip.decompress((folder / f"{name}.gz").read_bytes()))
         (folder / f"{name}.gz").unlink()
