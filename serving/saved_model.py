@@ -107,7 +107,8 @@ def export_saved_model(
             "validation": validate_export(unfinished, ReferenceModel(generator, xla, classes, scale), requests),
         }
         (unfinished / METADATA_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        write_checksums(unfinished, ("saved_model.pb", "variables/*"))
+        # Not the warm-up requests, which may be replaced by recorded ones.
+        write_checksums(unfinished, ("saved_model.pb", "variables/*", METADATA_FILE))
         return _publish(unfinished, base)
 
 

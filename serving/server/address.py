@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 from sg3tf.utils.hosts import without_brackets
 
@@ -17,6 +18,23 @@ def join(host: str, port: int) -> str:
     """
     host = without_brackets(host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_local(host: str) -> bool:
+    """Return True if HOST or HOST:PORT is an IP address, localhost or under localhost, and so no other site's name.
+
+    Examples:
+        >>> is_local("127.0.0.1:8501"), is_local("[::1]:8501"), is_local("sg3.localhost"), is_local("example.com:8501")
+        (True, True, True, False)
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def listen(host: str, port: int, flag: str) -> socket.socket:

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -32,12 +33,16 @@ class Caller:
         """Raise RequestError if the deadline has passed or the client has disconnected."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer")
+        self.check_connection()
+
+    def check_connection(self) -> None:
+        """Raise RequestError if the client has disconnected."""
         if not self.is_connected():
             raise RequestError(grpc.StatusCode.CANCELLED, "the client has canceled the request")
 
 
 class Admission:
-    """Limits on the requests in flight and on those that run at the same time.
+    """Limits on the requests in flight and on those that run at the same time, which get their slots in turn.
 
     Args:
         max_in_flight: maximum number of requests running or waiting; further ones are rejected.
@@ -53,8 +58,10 @@ class Admission:
     def __init__(self, max_in_flight: int, max_running: int):
         self._max_in_flight = max_in_flight
         self._in_flight = 0
-        self._counting = threading.Lock()
-        self._slots = threading.Semaphore(max_running)
+        self._free_slots = max_running
+        # Set when the request gets a slot; the oldest is first. Nobody waits while a slot is free.
+        self._waiting: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
@@ -67,7 +74,7 @@ class Admission:
         Raises:
             RequestError: RESOURCE_EXHAUSTED, if the server is full.
         """
-        with self._counting:
+        with self._lock:
             if self._in_flight >= self._max_in_flight:
                 message = f"the server is full, max_in_flight={self._max_in_flight}; try again later"
                 raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
@@ -75,7 +82,7 @@ class Admission:
         try:
             yield
         finally:
-            with self._counting:
+            with self._lock:
                 self._in_flight -= 1
 
     @contextmanager
@@ -86,10 +93,37 @@ class Admission:
             RequestError: raised by `caller.check` while waiting.
         """
         caller.check()
-        while not self._slots.acquire(timeout=_POLL_SECONDS):
-            caller.check()
+        self._take_slot(caller)
         try:
             caller.check()
             yield
         finally:
-            self._slots.release()
+            self._release_slot()
+
+    def _take_slot(self, caller: Caller) -> None:
+        ticket = threading.Event()
+        with self._lock:
+            if self._free_slots:
+                self._free_slots -= 1
+                return
+            self._waiting.append(ticket)
+        try:
+            while not ticket.wait(_POLL_SECONDS):
+                caller.check()
+        except BaseException:
+            self._leave(ticket)
+            raise
+
+    def _leave(self, ticket: threading.Event) -> None:
+        with self._lock:
+            if not ticket.is_set():
+                self._waiting.remove(ticket)
+                return
+        self._release_slot()  # the slot came in the meantime
+
+    def _release_slot(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free_slots += 1

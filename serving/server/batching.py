@@ -134,18 +134,30 @@ def batched_function(
     names = sorted(definition.inputs)
     specs = [_spec(definition.inputs[name], per_image_shapes.get(name)) for name in names]
 
+    def rows_by_name(*rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return function(**dict(zip(names, rows, strict=True)))
+
+    batch = tf.function(rows_by_name, input_signature=specs, autograph=False).get_concrete_function()
+
     @tf.function(input_signature=specs, autograph=False)
     def run(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.name_scope(queue_name):
-            return tf.nondifferentiable_batch_function(
-                parameters.num_batch_threads,
-                parameters.max_batch_size,
-                parameters.batch_timeout_micros,
-                list(parameters.allowed_batch_sizes) or None,
-                parameters.max_enqueued_batches,
-                autograph=False,
-                enable_large_batch_splitting=parameters.enable_large_batch_splitting,
-            )(lambda *rows: function(**dict(zip(names, rows, strict=True))))(*values)
+        outputs = tf.raw_ops.BatchFunction(
+            in_tensors=values,
+            captured_tensors=batch.captured_inputs,
+            f=batch,
+            Tout=[output.dtype for output in batch.outputs],
+            num_batch_threads=parameters.num_batch_threads,
+            max_batch_size=parameters.max_batch_size,
+            batch_timeout_micros=parameters.batch_timeout_micros,
+            allowed_batch_sizes=list(parameters.allowed_batch_sizes),
+            max_enqueued_batches=parameters.max_enqueued_batches,
+            enable_large_batch_splitting=parameters.enable_large_batch_splitting,
+            # One set of threads for all queues: the kernel never ends its threads, and each wakes a thousand times a
+            # second. `tf.nondifferentiable_batch_function` would start new ones for every queue.
+            shared_name=repr(parameters),
+            batching_queue=queue_name,
+        )
+        return tf.nest.pack_sequence_as(batch.structured_outputs, outputs)
 
     concrete = run.get_concrete_function()
     return lambda **inputs: concrete(*(inputs[name] for name in names))

@@ -95,13 +95,15 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             inputs = {name: to_array(name, proto, self._max_bytes) for name, proto in request.inputs.items()}
             return signature, inputs
 
-        with _abort_on_error(context):
-            model, outputs = self._predictor.predict("grpc", spec.name, _version(spec), parse, _caller(context))
-        response = predict_pb2.PredictResponse()
-        response.model_spec.CopyFrom(_spec(spec.name, model, signature))
-        for name in request.output_filter or outputs:
-            response.outputs[name].CopyFrom(to_proto(outputs[name], self._as_tensor_content))
-        return response
+        def write(model: ServedModel, outputs: dict[str, np.ndarray]) -> predict_pb2.PredictResponse:
+            response = predict_pb2.PredictResponse()
+            response.model_spec.CopyFrom(_spec(spec.name, model, signature))
+            for name in request.output_filter or outputs:
+                response.outputs[name].CopyFrom(to_proto(outputs[name], self._as_tensor_content))
+            return response
+
+        with _abort_on_error(context), self._predictor.metrics.prediction("grpc"):
+            return self._predictor.predict(spec.name, _version(spec), parse, write, _caller(context))
 
     def GetModelMetadata(
         self,
@@ -149,7 +151,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         with _abort_on_error(context):
             config = model_config(request.config)
             _check_same_model(self._models, config)
-            self._models.reconfigure(policy_from_config(config.model_version_policy), dict(config.version_labels))
+            policy = policy_from_config(config.model_version_policy)
+            self._models.reconfigure(policy, dict(config.version_labels), _caller(context))
         # The empty status means error code OK.
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 

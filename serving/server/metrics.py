@@ -58,8 +58,12 @@ class Metrics:
             code = error.code
             raise
         finally:
-            self._requests.labels(api, code.name).inc()
-            self._seconds.labels(api).observe(time.monotonic() - start)
+            self.observe(api, code, time.monotonic() - start)
+
+    def observe(self, api: str, code: grpc.StatusCode, seconds: float) -> None:
+        """Count one prediction that took `seconds`."""
+        self._requests.labels(api, code.name).inc()
+        self._seconds.labels(api).observe(seconds)
 
     def observe_rows(self, rows: int) -> None:
         """Record the batch size of an answered prediction."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -26,6 +27,8 @@ from sg3tf.utils import saved_models
 
 DEFAULT_SIGNATURE = "serving_default"
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+# Signatures that look something up in a table; in a queue, they would wait for images.
+_LOOKUPS = ("label", "class_name", "label_scale")
 # The batching kernel's queues outlive the model, so their names must not be reused.
 _queue_numbers = itertools.count()
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -60,13 +63,19 @@ class ServedModel:
             )
         limits = [limit for limit in (max_batch, batching_limit, exported_limit) if limit]
         self._max_rows = min(limits, default=0)
+        # Empty for models of others.
+        self.per_image_shapes = {
+            name: per_image_shapes(definition) if self._is_generator else {}
+            for name, definition in self.signature_defs.items()
+        }
         self._loaded = saved_models.load(path)
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():
-            if batching and is_batchable(definition):
+            is_lookup = self._is_generator and name in _LOOKUPS
+            if batching and is_batchable(definition) and not is_lookup:
                 queue_name = f"{name}_{next(_queue_numbers)}"
                 function = self._loaded.signatures[name]
-                shapes = self.per_image_shapes(definition)
+                shapes = self.per_image_shapes[name]
                 self._batched[name] = batched_function(function, definition, shapes, queue_name, batching)
 
     def signature_def(self, name: str) -> meta_graph_pb2.SignatureDef:
@@ -78,10 +87,6 @@ class ServedModel:
             message = f"Serving signature key {name!r} not found; this model has {known}"
             raise not_found(message) from None
 
-    def per_image_shapes(self, definition: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
-        """Return `inputs.per_image_shapes` for a generator that sg3tf exported; nothing for other models."""
-        return per_image_shapes(definition) if self._is_generator else {}
-
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one request.
 
@@ -92,44 +97,56 @@ class ServedModel:
         Raises:
             RequestError: the signature is unknown, the inputs are invalid, or TensorFlow fails.
         """
+        return self.prepare(signature, inputs)()
+
+    def prepare(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Callable[[], dict[str, np.ndarray]]:
+        """Check one request, and return a function that answers it.
+
+        Args:
+            signature, inputs: as in `run`.
+
+        Raises:
+            RequestError: the signature is unknown, or the inputs are invalid. The function raises it if TensorFlow
+                fails.
+        """
         definition = self.signature_def(signature)
         signature = signature or DEFAULT_SIGNATURE
         rows = check_inputs(definition, inputs, self._max_rows)
         if self._is_generator and rows is not None:
-            self._validate_semantics(definition, inputs, rows)
+            self._validate_semantics(signature, inputs, rows)
         function = self._batched.get(signature)
         if function is None:
-            function = self._loaded.signatures[signature]
-        else:
-            inputs = self._broadcast_rows(definition, inputs, rows)
-        try:
-            outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
-        except tf.errors.OpError as error:
-            raise RequestError(_CODES[error.error_code], _reason(error.message)) from error
-        return {name: np.asarray(value.numpy()) for name, value in outputs.items()}
+            return partial(_call, self._loaded.signatures[signature], inputs)
+        return partial(_call, function, self._broadcast_rows(signature, inputs, rows))
 
-    def _validate_semantics(
-        self, definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], rows: int
-    ) -> None:
+    def _validate_semantics(self, signature: str, inputs: Mapping[str, np.ndarray], rows: int) -> None:
         """Repeat the graph's checks, whose error would fail the other requests of a batch."""
-        for name, shape in self.per_image_shapes(definition).items():
+        for name, shape in self.per_image_shapes[signature].items():
             check_per_image_shape(name, inputs[name], shape, rows)
         check_ranges(inputs)
         if "class_name" in inputs:
             check_classes(inputs["class_name"], self._classes, self._label_dim)
 
     def _broadcast_rows(
-        self, definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], rows: int | None
+        self, signature: str, inputs: Mapping[str, np.ndarray], rows: int | None
     ) -> dict[str, np.ndarray]:
         """Give every input the batch axis that batching needs."""
         result = dict(inputs)
         if rows is not None:
-            for name, shape in self.per_image_shapes(definition).items():
+            for name, shape in self.per_image_shapes[signature].items():
                 result[name] = np.broadcast_to(inputs[name], (rows, *shape))
         for name, value in result.items():
             if value.shape[:1] != (rows,):
                 raise invalid(f"{name!r} has shape {list(value.shape)}; batching needs {rows} rows of every input")
         return result
+
+
+def _call(function: Function, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    try:
+        outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+    except tf.errors.OpError as error:
+        raise RequestError(_CODES[error.error_code], _reason(error.message)) from error
+    return {name: np.asarray(value.numpy()) for name, value in outputs.items()}
 
 
 def _read_signature_defs(path: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
@@ -179,9 +196,9 @@ def warm_up(model: ServedModel, version_folder: Path) -> None:
         )
     if is_warm:
         return
-    for signature, definition in model.signature_defs.items():
+    for signature in model.signature_defs:
         try:
-            model.run(signature, _synthetic_inputs(model, definition))
+            model.run(signature, _synthetic_inputs(model, signature))
         except RequestError as error:
             # Synthetic inputs may be invalid for a working model; its first request will be slower.
             _logger.warning("no warm-up of %s: %s", signature, error)
@@ -195,11 +212,11 @@ def _recorded_requests(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]
             yield request.model_spec.signature_name, {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
 
 
-def _synthetic_inputs(model: ServedModel, definition: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
+def _synthetic_inputs(model: ServedModel, signature: str) -> dict[str, np.ndarray]:
     """Return zeros, "0" for text, or ones for integers such as a scale, with size 1 for every free dimension."""
-    shapes = model.per_image_shapes(definition)
+    shapes = model.per_image_shapes[signature]
     inputs = {}
-    for name, info in definition.inputs.items():
+    for name, info in model.signature_defs[signature].inputs.items():
         shape = tf.TensorShape(info.tensor_shape)
         sizes = list(shapes.get(name, ())) if shape.rank is None else [size or 1 for size in shape]
         dtype = tf.as_dtype(info.dtype)

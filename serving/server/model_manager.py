@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import grpc
 
+from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid, not_found
 from serving.server.model import ServedModel
 from serving.server.version_policy import VersionPolicy
@@ -21,9 +22,10 @@ Version: TypeAlias = int | str | None
 
 _LAST_VERSION = 2**63 - 1  # of the protocol's int64
 # For a version that cannot be loaded and does not change, as in TensorFlow Serving: every load costs time, and batching
-# threads that are never freed.
+# queues that are never freed.
 _MAX_RETRIES = 5
 _RETRY_SECONDS = 60.0
+_PATIENT = Caller()
 
 _logger = logging.getLogger(__name__)
 
@@ -31,17 +33,26 @@ _logger = logging.getLogger(__name__)
 def version_folders(base: Path) -> dict[int, Path]:
     """Return the folders of complete versions under `base`, by number, without links to other places.
 
+    Folders that cannot be read are among them; loading one gives the reason.
+
     Raises:
-        OSError: the folder cannot be read.
+        OSError: `base` cannot be read.
     """
     root = base.resolve()
     folders = {}
     for entry in base.iterdir():
         if not entry.name.isdecimal() or int(entry.name) > _LAST_VERSION:
             continue
-        if (entry / "saved_model.pb").is_file() and entry.resolve().is_relative_to(root):
+        if _has_model(entry) and entry.resolve().is_relative_to(root):
             folders[int(entry.name)] = entry
     return folders
+
+
+def _has_model(folder: Path) -> bool:
+    try:
+        return (folder / "saved_model.pb").is_file()
+    except OSError:  # as far as one can tell
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,16 +161,18 @@ class ModelManager:
             if selected and all(number in self._models for number in selected):
                 self._unload_all_but(selected)
 
-    def reconfigure(self, policy: VersionPolicy, labels: Mapping[str, int]) -> None:
+    def reconfigure(self, policy: VersionPolicy, labels: Mapping[str, int], caller: Caller = _PATIENT) -> None:
         """Load all versions that `policy` selects and unload the others, or change nothing.
 
         Args:
             policy: selects the versions from now on.
             labels: version by label from now on.
+            caller: the client; after its deadline, it takes the call for failed, so nothing may change.
 
         Raises:
             RequestError: UNAVAILABLE, if the folder cannot be read; FAILED_PRECONDITION, if it lacks a selected
-                version, or one cannot be loaded, or a label names a version that is not selected.
+                version, or one cannot be loaded, or a label names a version that is not selected; and what
+                `caller.check` raises.
         """
         with self._refreshing:
             try:
@@ -185,10 +198,14 @@ class ModelManager:
                     loaded[number] = model
                 else:
                     errors.append(self._statuses[number].error)
-            if errors:
+            try:
+                if errors:
+                    raise _failed("; ".join(errors))
+                caller.check()
+            except RequestError:
                 for number in loaded:
                     self._set_status(VersionStatus(number, "END"))
-                raise _failed("; ".join(errors))
+                raise
             self._publish(loaded)
             self._unload_all_but(selected)
             self._policy, self._labels = policy, dict(labels)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from serving.server.model_manager import ModelManager, Version
 
 #: Returns the signature name and the inputs of a request, given its model.
 Parse = Callable[[ServedModel], tuple[str, dict[str, np.ndarray]]]
+Answer = TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,24 +25,31 @@ class Predictor:
     metrics: Metrics
 
     def predict(
-        self, api: str, name: str, version: Version, parse: Parse, caller: Caller
-    ) -> tuple[ServedModel, dict[str, np.ndarray]]:
-        """Return the model that answered and its outputs.
+        self,
+        name: str,
+        version: Version,
+        parse: Parse,
+        write: Callable[[ServedModel, dict[str, np.ndarray]], Answer],
+        caller: Caller,
+    ) -> Answer:
+        """Return the answer of a prediction.
 
         Args:
-            api: "grpc" or "rest", for the counters.
             name: name of the model.
             version: number or label of its version; None for the newest.
             parse: reads the request; called only after admission, because requests are large.
+            write: builds the answer from the model and its outputs; a request is in flight until then.
             caller: the client.
 
         Raises:
             RequestError: the request cannot be answered.
         """
-        with self.metrics.prediction(api), self.admission.enter():
+        with self.admission.enter():
             model = self.models.find(name, version)
-            signature, inputs = parse(model)
+            run = model.prepare(*parse(model))
             with self.admission.acquire_slot(caller):
-                outputs = model.run(signature, inputs)
+                outputs = run()
+            caller.check_connection()  # an answer that nobody reads is not built
+            answer = write(model, outputs)
         self.metrics.observe_rows(max((len(value) for value in outputs.values() if value.ndim), default=1))
-        return model, outputs
+        return answer

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import ipaddress
 import json
 import logging
 import re
+import resource
 import select
 import socket
 import ssl
@@ -15,7 +18,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,13 +30,14 @@ from google.protobuf import json_format, message
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.server import explorer, metrics
+from serving.server.address import is_local
 from serving.server.admission import Caller
 from serving.server.errors import RequestError, TooLargeError, invalid
 from serving.server.grpc_service import model_status
 from serving.server.model import ServedModel
 from serving.server.model_manager import Version
 from serving.server.predictor import Predictor
-from serving.server.rest_json import read_inputs, read_request, write_outputs
+from serving.server.rest_json import ROW, read_inputs, read_request, write_outputs
 from serving.server.security import ApiKey
 from sg3tf.remote import API_KEY_HEADER
 
@@ -49,6 +53,7 @@ _HTTP: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
     grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
     grpc.StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    grpc.StatusCode.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
     grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
@@ -58,6 +63,10 @@ _MAX_TRAILERS = 100
 _MAX_MEMBERS = 100
 _SEND_SECONDS = 30
 _MAX_CONNECTIONS = 1024
+# The limit of open files that the server asks for; macOS allows 10240.
+_OPEN_FILES = 8192
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
+_NO_FILES_SECONDS = 0.1
 # Bytes to read of a rejected body: a client that is cut off while sending may not see the answer.
 _MAX_DISCARDED = 256 << 20
 _LINGER_SECONDS = 2  # time for a slow client to finish sending and to read the answer
@@ -97,13 +106,24 @@ class RestServer(ThreadingHTTPServer):
         self.predictor, self.max_bytes, self.seconds, self.key, self.cors = predictor, max_bytes, seconds, key, cors
         self.assets = explorer.read_assets()
         self.received = ByteBudget(_MAX_RECEIVED * max_bytes)
-        self._connections, self.silent = threading.BoundedSemaphore(_MAX_CONNECTIONS), set()
+        self._connections, self.silent = threading.BoundedSemaphore(_max_connections()), set()
         address = listener.getsockname()[:2]
+        # A page whose host name leads to this machine (DNS rebinding) has neither the key nor a certificate.
+        self.refuses_foreign_pages = ipaddress.ip_address(address[0]).is_loopback and not (cors or key or tls)
         super().__init__(address, _Handler, bind_and_activate=False)
         self.socket.close()  # created by the base class
         # The handshake runs in the connection's own thread, so a silent client does not block others.
         self.socket = tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False) if tls else listener
         self.server_port: int = address[1]
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _NO_FILES:
+                time.sleep(_NO_FILES_SECONDS)  # the connection keeps waiting, so the next attempt is at once
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, or close the connection at once if there are too many."""
@@ -136,6 +156,19 @@ class RestServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log at debug level that a client has closed the connection or does not use TLS."""
         _logger.debug("connection from %s", client_address, exc_info=True)
+
+
+def _max_connections() -> int:
+    """Raise this process's limit of open files, and return how many connections leave half of it to others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    if soft < wanted:
+        with suppress(OSError, ValueError):  # the system may allow less than the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return min(_MAX_CONNECTIONS, soft // 2)
 
 
 class ByteBudget:
@@ -181,6 +214,8 @@ class _TimedReader(io.RawIOBase):
             self.is_late = True
             message = "the request did not arrive in time; send it faster"
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
+        except OSError as error:
+            raise RequestError(grpc.StatusCode.CANCELLED, "the client has reset the connection") from error
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -205,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Reject other methods, and what is not HTTP, in JSON."""
         status = HTTPStatus(code)
-        self._send(status, json.dumps({"error": message or status.phrase}).encode())
+        self._send(status, _json({"error": message or status.phrase}))
 
     def handle_expect_100(self) -> bool:
         """Reject a request before its body is sent, if the key or the length is wrong."""
@@ -213,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_key()
             self._check_length(self._length())
         except RequestError as error:
+            if self._is_prediction():
+                self.server.predictor.metrics.observe("rest", error.code, 0)
             self._send(_http_status(error), _error(error))
             return False
         return super().handle_expect_100()
@@ -228,16 +265,18 @@ class _Handler(BaseHTTPRequestHandler):
             path, _, query = self.path.partition("?")
             if self.command == "GET" and self._send_explorer(path, query):
                 return
-            self._check_key()
-            self._check_length(length)
-            if self.command == "GET" and path == metrics.PATH:
-                self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
-                return
-            # Received before admission, so that slow clients do not fill the server.
-            with self._receive() as body:
-                caller = Caller(time.monotonic() + self.server.seconds, self._is_connected)
-                answer = respond(self.server.predictor, self.command, path, lambda: self._decode(body), caller)
-            self._send(HTTPStatus.OK, json.dumps(answer).encode())
+            with self._metered():
+                self._check_page()
+                self._check_key()
+                self._check_length(length)
+                if self.command == "GET" and path == metrics.PATH:
+                    self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
+                    return
+                # Received before admission, so that slow clients do not fill the server.
+                with self._receive() as body:
+                    caller = Caller(time.monotonic() + self.server.seconds, self._is_connected)
+                    answer = respond(self.server.predictor, self.command, path, lambda: self._decode(body), caller)
+            self._send(HTTPStatus.OK, answer)
         except RequestError as error:
             self._discard_body()
             self._send(_http_status(error), _error(error))
@@ -261,6 +300,25 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         self._send(HTTPStatus.OK, assets[path].content, assets[path].content_type, explorer.HEADERS)
         return True
+
+    def _is_prediction(self) -> bool:
+        return self.command == "POST" and self.path.partition("?")[0].endswith(":predict")
+
+    def _metered(self) -> AbstractContextManager[None]:
+        return self.server.predictor.metrics.prediction("rest") if self._is_prediction() else nullcontext()
+
+    def _check_page(self) -> None:
+        """Refuse a web page from a host name that may be another site's.
+
+        Browsers send the page's origin with every POST. A page at an https address came through a proxy: here is no
+        certificate that a browser would accept for its name.
+        """
+        origin, host = self.headers.get("Origin"), self.headers.get("Host", "")
+        if origin is None or origin.startswith("https:") or is_local(host) or not self.server.refuses_foreign_pages:
+            return
+        message = f"a page at {origin} may not use this server under the name {host!r}; open it at localhost"
+        remedy = "or have the proxy use https or send 'Host: localhost'"
+        raise RequestError(grpc.StatusCode.PERMISSION_DENIED, f"{message}, {remedy}")
 
     def _check_key(self) -> None:
         if self.server.key:
@@ -309,7 +367,7 @@ class _Handler(BaseHTTPRequestHandler):
         return int(size, 16)
 
     @contextmanager
-    def _receive(self) -> Iterator[bytes]:
+    def _receive(self) -> Iterator[bytearray]:
         """Receive the body of a POST request, for the duration of the block."""
         body = bytearray()
         self._num_taken = 0
@@ -319,7 +377,7 @@ class _Handler(BaseHTTPRequestHandler):
                     raise self._too_large("the body is larger")
                 self._take(len(piece))
                 body += piece
-            yield bytes(body)
+            yield body
         finally:
             self.server.received.give_back(self._num_taken)
 
@@ -330,7 +388,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         self._num_taken += size
 
-    def _decode(self, body: bytes) -> bytes:
+    def _decode(self, body: bytearray) -> bytearray:
         coding = self.headers.get("Content-Encoding", "identity").strip().lower()
         if coding == "identity":
             return body
@@ -338,7 +396,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise invalid(f"Content-Encoding: {coding} is not supported; send gzip, or none")
         return self._decompress(body)
 
-    def _decompress(self, body: bytes) -> bytes:
+    def _decompress(self, body: bytearray) -> bytearray:
         result = bytearray()
         rest = memoryview(body)
         for _ in range(_MAX_MEMBERS):
@@ -357,7 +415,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._take(len(piece))
                 result += piece
             if not rest:
-                return bytes(result)
+                return result
         # Each one copies the rest of its chunk, so millions of empty ones would take hours.
         raise invalid(f"Content-Encoding: gzip: more than {_MAX_MEMBERS} parts; compress the body as one")
 
@@ -425,13 +483,15 @@ def _http_status(error: RequestError) -> int:
     return _HTTP.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode()
+
+
 def _error(error: RequestError) -> bytes:
-    return json.dumps({"error": str(error)}).encode()
+    return _json({"error": str(error)})
 
 
-def respond(
-    predictor: Predictor, method: str, path: str, read_body: Callable[[], bytes], caller: Caller
-) -> dict[str, Any]:
+def respond(predictor: Predictor, method: str, path: str, read_body: Callable[[], bytearray], caller: Caller) -> bytes:
     """Return the JSON answer to one request.
 
     Raises:
@@ -444,9 +504,9 @@ def respond(
     label = match["label"] and unquote(match["label"])
     version = int(match["version"]) if match["version"] else label
     if method == "GET" and action == "":
-        return _message(model_status(predictor.models.statuses(name, version)))
+        return _json(_message(model_status(predictor.models.statuses(name, version))))
     if method == "GET" and action == "/metadata":
-        return _metadata(name, predictor.models.find(name, version))
+        return _json(_metadata(name, predictor.models.find(name, version)))
     if method == "POST" and action == ":predict":
         return _predict(predictor, name, version, read_body, caller)
     if method == "POST" and action in (":classify", ":regress"):
@@ -456,19 +516,20 @@ def respond(
 
 
 def _predict(
-    predictor: Predictor, name: str, version: Version, read_body: Callable[[], bytes], caller: Caller
-) -> dict[str, Any]:
-    request: dict[str, Any] = {}
+    predictor: Predictor, name: str, version: Version, read_body: Callable[[], bytearray], caller: Caller
+) -> bytes:
+    by_row = False
 
     def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
-        request.update(read_request(read_body()))
+        nonlocal by_row
+        request = read_request(read_body())
+        by_row = ROW in request
         signature = request.get("signature_name", "")
         if not isinstance(signature, str):
             raise invalid(f'"signature_name" is {signature!r}; it must be text')
         return signature, read_inputs(request, model.signature_def(signature))
 
-    _, outputs = predictor.predict("rest", name, version, parse, caller)
-    return write_outputs(request, outputs)
+    return predictor.predict(name, version, parse, lambda _, outputs: write_outputs(outputs, by_row), caller)
 
 
 def _metadata(name: str, model: ServedModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from serving.server.errors import RequestError, invalid
 
 ROW, COLUMN = "instances", "inputs"
+# Numbers that one call of C code writes; no other thread runs until it returns.
+_PIECE = 1 << 12
 
 
-def read_request(body: bytes) -> dict[str, Any]:
+def read_request(body: bytes | bytearray) -> dict[str, Any]:
     """Parse the JSON object in `body`.
 
     Raises:
@@ -51,15 +53,32 @@ def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef)
     return {name: _to_array(name, value, types.get(name)) for name, value in values.items()}
 
 
-def write_outputs(body: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Build the answer in the row or column form of the request `body`."""
-    values = {name: _to_json(name, array) for name, array in outputs.items()}
-    if ROW not in body:
-        return {"outputs": values if len(values) > 1 else next(iter(values.values()))}
-    if len(values) == 1:
-        return {"predictions": next(iter(values.values()))}
-    rows = zip(*values.values(), strict=True)
-    return {"predictions": [dict(zip(values, row, strict=True)) for row in rows]}
+def write_outputs(outputs: Mapping[str, np.ndarray], by_row: bool) -> bytes:
+    """Return the answer as JSON, in the row or else in the column form.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, if an output has no rows for the row form, or is binary under another name.
+    """
+    if by_row:
+        _check_rows(outputs)
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        text = _array_text(name, array)
+    elif by_row:
+        (rows,) = {len(array) for array in outputs.values()}
+        text = _list_text(
+            _object_text({name: array[index, ...] for name, array in outputs.items()}) for index in range(rows)
+        )
+    else:
+        text = _object_text(outputs)
+    return f'{{"{"predictions" if by_row else "outputs"}": {text}}}'.encode()
+
+
+def _check_rows(outputs: Mapping[str, np.ndarray]) -> None:
+    shapes = {name: array.shape for name, array in outputs.items()}
+    if () in shapes.values() or len({shape[0] for shape in shapes.values()}) > 1:
+        text = ", ".join(f"{name!r} {list(shape)}" for name, shape in shapes.items())
+        raise invalid(f'the outputs do not have one row per instance: {text}; send "inputs", the column form')
 
 
 def _columns(rows: Any, signature: meta_graph_pb2.SignatureDef) -> dict[str, list[Any]]:
@@ -142,16 +161,29 @@ def _decode_bytes(name: str, value: Any) -> Any:
     raise invalid(f'{name!r} must hold text, or binary as {{"b64": text}}')
 
 
-def _to_json(name: str, array: np.ndarray) -> Any:
+def _object_text(outputs: Mapping[str, np.ndarray]) -> str:
+    return "{" + ", ".join(f"{json.dumps(name)}: {_array_text(name, array)}" for name, array in outputs.items()) + "}"
+
+
+def _list_text(items: Iterable[str]) -> str:
+    return "[" + ", ".join(items) + "]"
+
+
+def _array_text(name: str, array: np.ndarray) -> str:
+    """Return an array as JSON, written in pieces, between which other threads may run."""
+    is_text = array.dtype.kind in "OS"
+    if array.ndim == 0 or (not is_text and (array.ndim == 1 or array.size <= _PIECE)):
+        return json.dumps(_plain(name, array))
+    return _list_text(_array_text(name, array[index, ...]) for index in range(len(array)))
+
+
+def _plain(name: str, array: np.ndarray) -> Any:
+    """Return numbers, or one text, as objects that `json` can write."""
     if array.dtype.kind not in "OS":
         return array.tolist()
-    encode = _b64 if name.endswith("_bytes") else bytes.decode
+    if name.endswith("_bytes"):
+        return {"b64": base64.b64encode(array.item()).decode()}
     try:
-        flat = [encode(value) for value in array.ravel().tolist()]
+        return array.item().decode()
     except UnicodeDecodeError as error:
         raise invalid(f"output {name!r} is binary, but its name does not end in _bytes: use gRPC") from error
-    return np.array(flat, dtype=object).reshape(array.shape).tolist()
-
-
-def _b64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}

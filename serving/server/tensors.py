@@ -11,6 +11,9 @@ from tensorflow.core.framework import tensor_pb2
 from serving.server.errors import TooLargeError, invalid
 from sg3tf.remote import TENSOR_TYPES
 
+# Numbers that one call of C code converts; no other thread runs until it returns.
+_PIECE = 1 << 16
+
 
 def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
     """Convert a TensorProto to an array.
@@ -48,5 +51,8 @@ def to_proto(array: np.ndarray, as_tensor_content: bool) -> tensor_pb2.TensorPro
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     flat = array.ravel()
-    getattr(proto, field).extend((flat.view(np.uint16) if field == "half_val" else flat).tolist())
+    if field == "half_val":
+        flat = flat.view(np.uint16)
+    for start in range(0, flat.size, _PIECE):
+        getattr(proto, field).extend(flat[start : start + _PIECE].tolist())
     return proto

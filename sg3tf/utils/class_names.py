@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# What an export's tf.strings.strip removes; without it, str.strip would remove other spaces too.
+_SPACES = " \t\n\v\f\r"
+
 
 def class_numbers(classes: Sequence[str], dim: int) -> dict[str, int]:
     """Return {text: class number} for every name, and for every number that is not the name of another class.
@@ -37,7 +40,7 @@ def label_of(text: str, classes: Sequence[str], dim: int) -> NDArray[np.float32]
         array([1., 0., 1.], dtype=float32)
     """
     known = class_numbers(classes, dim)
-    parts = [text] if text in known else [part.strip() for part in text.split(",")]
+    parts = [text] if text in known else [part.strip(_SPACES) for part in text.split(",")]
     if text not in known and not set(parts) <= set(classes):
         return None
     label = np.zeros(dim, np.float32)

@@ -76,7 +76,7 @@ def test_flipped_bits_are_found_or_harmless(fake_generator, tmp_path, without_va
     folder = export_saved_model(fake_generator, tmp_path)
     for file in [path for path in folder.rglob("*") if path.is_file()]:
         for place in flips(file, few=4):
-            if file.parent.name == "assets.extra" or file.name == "fingerprint.pb":  # nothing is computed from them
+            if file.name in ("tf_serving_warmup_requests", "fingerprint.pb"):  # nothing is computed from them
                 saved_models.require_intact(folder)
                 continue
             for load in (saved_models.require_intact, ServedModel, lambda path: SavedModelNetwork(path, "fake")):
@@ -84,6 +84,17 @@ def test_flipped_bits_are_found_or_harmless(fake_generator, tmp_path, without_va
                     load(folder)
                 assert file.name in (*str(error.value).replace("/", " ").split(), "sha256.json"), place
     saved_models.require_intact(folder)
+
+
+def test_a_copy_that_lacks_its_metadata_yet_is_refused(fake_generator, tmp_path, without_validation):
+    """It would be served as another project's model, without limits and checks; older exports have no such digest."""
+    folder = export_saved_model(fake_generator, tmp_path)
+    metadata = folder / "assets.extra" / "sg3tf.json"
+    metadata.rename(tmp_path / "later")
+    with pytest.raises(OSError, match="sg3tf.json cannot be read"):
+        ServedModel(folder)
+    (tmp_path / "later").rename(metadata)
+    assert ServedModel(folder).version == 1
 
 
 def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, without_validation):

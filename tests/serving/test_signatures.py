@@ -92,7 +92,7 @@ def test_scaled_png(fake_generator):
     ws = np.random.default_rng(1).normal(size=[3, 3, 4]).astype(np.float32)
     inputs = [tf.constant(ws), tf.eye(3, batch_shape=[3])]
     full = signatures["synthesize"](*inputs)["images"].numpy()
-    for scales in ([1, 1, 1], [1, 2, 3]):
+    for scales in ([1, 1, 1], [1, 2, 3], [1, 2, 2**31 - 1]):
         files = signatures["synthesize_png"](*inputs, tf.constant(scales, tf.int32))["png_bytes"].numpy()
         pictures = [tf.io.decode_png(file).numpy() for file in files]
         assert [picture.shape for picture in pictures] == [(side, side, 3) for side in (-(-8 // s) for s in scales)]

@@ -1,5 +1,6 @@
 """Batching parameters, and batches of several callers' requests."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from serving.saved_model import export_saved_model
 from serving.server.batching import BatchingParameters, batched_function, is_batchable, read_parameters
 from serving.server.errors import RequestError
-from serving.server.model import ServedModel
+from serving.server.model import ServedModel, warm_up
 
 TEXT = """
 # as TensorFlow Serving reads it
@@ -50,11 +51,18 @@ def test_wrong_parameters_are_explained(tmp_path, text, words):
         read(tmp_path, text)
 
 
+# Long enough for all callers to meet.
+PARAMETERS = BatchingParameters(8, 300_000, 100, 1, (8,))
+
+
 @pytest.fixture(scope="module")
 def model(model_base_path):
-    # Long enough for all callers to meet.
-    parameters = BatchingParameters(8, 300_000, 100, 1, (8,))
-    return ServedModel(model_base_path / "1", parameters, max_batch=6)
+    return ServedModel(model_base_path / "1", PARAMETERS, max_batch=6)
+
+
+@pytest.fixture(scope="module")
+def named_model(model_base_path):
+    return ServedModel(model_base_path / "2", PARAMETERS)
 
 
 def inputs(seed, rows, psi):
@@ -108,8 +116,40 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
         ):
             model.run("generate_png_class", bad)
         assert len(answer.result()["png_bytes"]) == 2
+    rows = {"ws": np.zeros((2, 3, 4), np.float32), "transform": np.tile(np.eye(3, dtype=np.float32), (2, 1, 1))}
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(model.run, "synthesize_png", rows | {"scale": np.int32(2)})
+        with pytest.raises(RequestError, match="'scale' is 2147483647; it must be from 1 to 65536"):
+            model.run("synthesize_png", rows | {"scale": np.int32([1, 2**31 - 1])})
+        assert len(answer.result()["png_bytes"]) == 2
     with pytest.raises(RequestError, match="'z' has 7 rows|'label' has 7 rows"):
         model.run("generate", inputs(0, 7, 1.0))
+
+
+def test_names_are_split_as_the_graph_splits_them(named_model):
+    """A no-break space is part of a name in TensorFlow: passed on, it would fail the whole batch."""
+    rest = {"z": np.zeros((1, 6), np.float32), "psi": np.float32(1)}
+    with ThreadPoolExecutor() as pool:
+        good = rest | {"class_name": np.array([b"tabby,\tmanx "], object)}
+        answer = pool.submit(named_model.run, "generate_class", good)
+        with pytest.raises(RequestError, match=r"'class_name' is 'tabby,\\xa0manx'; it must be"):
+            named_model.run("generate_class", rest | {"class_name": np.array(["tabby,\xa0manx".encode()], object)})
+        assert len(answer.result()["images"]) == 1
+
+
+def test_a_number_that_no_class_has_spoils_nothing(named_model):
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(named_model.run, "class_name", {"number": np.int64([1])})
+        with pytest.raises(RequestError, match="number must be from 0 to 1"):
+            named_model.run("class_name", {"number": np.int64([2])})
+        assert answer.result()["class_name"].tolist() == [b"manx"]
+
+
+def test_reloads_start_no_threads(model, named_model, model_base_path):
+    """The kernel's threads outlive the model, and each wakes a thousand times a second."""
+    before = len(os.listdir("/proc/self/task"))
+    warm_up(ServedModel(model_base_path / "2", PARAMETERS), model_base_path / "2")
+    assert len(os.listdir("/proc/self/task")) - before < 3
 
 
 def test_the_models_own_limit_counts(fake_generator, tmp_path):
@@ -139,7 +179,7 @@ def test_requests_run_together(model):
 
     parameters = BatchingParameters(8, 300_000, 10, 1, (4, 8))
     function = batched_function(
-        count, definition, model.per_image_shapes(definition), "test_requests_run_together", parameters
+        count, definition, model.per_image_shapes["map"], "test_requests_run_together", parameters
     )
 
     def call(seed):

@@ -104,7 +104,7 @@ def test_output_filter_of_a_model_with_several_outputs():
     model = SimpleNamespace(
         version=1,
         signature_def=lambda name: definition,
-        run=lambda name, inputs: {"a": np.ones(2), "b": np.zeros(3)},
+        prepare=lambda name, inputs: lambda: {"a": np.ones(2), "b": np.zeros(3)},
     )
     models = SimpleNamespace(find=lambda name, version: model)
     admission = Admission(max_in_flight=1, max_running=1)
@@ -156,7 +156,7 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
                 },
             },
             INVALID,
-            ["'scale' is 0; it must be at least 1"],
+            ["'scale' is 0; it must be from 1 to 65536"],
         ),
         (
             {

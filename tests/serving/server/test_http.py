@@ -1,8 +1,12 @@
 """HTTP as clients and browsers send it: chunks, gzip, other methods, CORS, slow senders; byte by byte."""
 
+import errno
 import gzip
 import json
+import re
+import resource
 import socket
+import socketserver
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +18,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from serving.server import explorer, rest
 from serving.server.address import listen
 from serving.server.errors import invalid
+from serving.server.metrics import Metrics
 from serving.server.rest import RestServer
 
 BODY = json.dumps({"inputs": {"z": [[0] * 6], "psi": [1], "label": [[0, 1]]}}).encode()
@@ -170,7 +175,8 @@ def test_cors_for_web_pages(configured):
 class Answer:
     """A predictor that is never asked."""
 
-    metrics = None
+    def __init__(self):
+        self.metrics = Metrics(lambda: 0, lambda: 0)
 
 
 @pytest.fixture
@@ -260,6 +266,82 @@ def test_bodies_that_are_received_at_once_have_a_limit(slow, monkeypatch):
     assert slow.received.take(100)  # all given back
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ("Content-Length: 1001", 413, "RESOURCE_EXHAUSTED"),
+        ("Content-Length: 1001\r\nExpect: 100-continue", 413, "RESOURCE_EXHAUSTED"),
+        ("Content-Length: 9", 504, "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_refusals_before_a_slot_are_counted(slow, headers, status, code):
+    with socket.create_connection(slow.socket.getsockname(), timeout=5) as connection:
+        connection.sendall(f"{PREDICT} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR) if status == 413 else None
+        assert f" {status} ".encode() in connection.recv(100)
+    text = slow.predictor.metrics.text().decode()
+    assert f'sg3tf_serving_requests_total{{api="rest",code="{code}"}} 1.0' in text
+    seconds = float(re.search(r'request_seconds_sum{api="rest"} (\S+)', text)[1])
+    assert (seconds > 0.4) == (status == 504)  # which includes the wait for the body
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections"),
+    [(256, 300, 150), (1024, resource.RLIM_INFINITY, 1024), (1024, 1500, 750), (resource.RLIM_INFINITY,) * 2 + (1024,)],
+)
+def test_connections_leave_half_of_the_open_files(monkeypatch, soft, hard, connections):
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.append(new))
+    assert rest._max_connections() == connections
+    assert limits[-1][0] <= hard or hard == resource.RLIM_INFINITY
+
+
+def test_the_loop_does_not_spin_without_open_files(slow, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socketserver.TCPServer, "get_request", refuse)
+        start = time.monotonic()
+        with pytest.raises(OSError, match="Too many open files"):
+            slow.get_request()
+    assert time.monotonic() - start >= 0.1
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("evil.example:8501", "http://evil.example:8501", 403),
+        ("evil.example:8501", "null", 403),
+        ("localhost.evil.example", "http://localhost.evil.example", 403),
+        ("[evil", "http://evil.example", 403),
+        ("127.0.0.1:8501", "http://127.0.0.1:8501", 400),
+        ("[::1]:8501", "http://[::1]:8501", 400),
+        ("LOCALHOST:8501", "http://localhost:8501", 400),
+        ("sg3.localhost", "http://sg3.localhost", 400),
+        ("images.example", "https://images.example", 400),  # behind a proxy
+        ("images.example", None, 400),  # not a web page
+    ],
+)
+def test_pages_whose_host_leads_here_are_refused(slow, host, origin, status):
+    """DNS rebinding: a page of another site, whose name now has this machine's address, would see every answer."""
+    headers = [f"Host: {host}", *([f"Origin: {origin}"] if origin else [])]
+    address = SimpleNamespace(rest="http://{}:{}".format(*slow.socket.getsockname()))
+    got, _, content = exchange(address, "POST /v2", *headers)
+    assert (got, b"may not use this server under the name" in content) == (status, status == 403)
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "refuses"),
+    [("127.0.0.1", {}, True), ("0.0.0.0", {}, False), ("127.0.0.1", {"cors": True}, False)],
+)
+def test_pages_of_any_host_where_others_may_ask(host, options, refuses):
+    server = RestServer(listen(host, 0, "rest_api_port"), Answer(), 1000, 1, **options)
+    assert server.refuses_foreign_pages == refuses
+    server.server_close()
+
+
 @pytest.mark.parametrize("start", [b"", b"GET /v1"], ids=["nothing", "half a line"])
 def test_shutdown_does_not_wait_for_silent_connections(start):
     """A browser opens connections in advance, and a request may take a minute to arrive."""
@@ -282,12 +364,11 @@ def test_shutdown_does_not_wait_for_silent_connections(start):
 class Held:
     """A predictor whose requests are read and then held, as if they waited for a slot."""
 
-    metrics = None
-
     def __init__(self):
         self.read, self.end = threading.Semaphore(0), threading.Event()
+        self.metrics = Metrics(lambda: 0, lambda: 0)
 
-    def predict(self, api, name, version, parse, caller):
+    def predict(self, name, version, parse, write, caller):
         parse(SimpleNamespace(signature_def=lambda name: meta_graph_pb2.SignatureDef()))
         self.read.release()
         assert self.end.wait(20)

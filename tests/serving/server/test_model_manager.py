@@ -1,13 +1,16 @@
 """Version policies, and the replacement of versions while requests run."""
 
+import errno
 import os
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
 import pytest
 
 from serving.server import model_manager
+from serving.server.admission import Caller
 from serving.server.errors import RequestError
 from serving.server.model_manager import ModelManager, version_folders
 from serving.server.version_policy import VersionPolicy, parse_policy
@@ -57,6 +60,31 @@ def test_only_complete_folders_inside_the_base_count(tmp_path):
     (base / ".unfinished-1").mkdir()
     add(base, 2**63)  # no version of the protocol's
     assert sorted(version_folders(base)) == [1, 7, 8]
+
+
+def test_a_folder_that_cannot_be_read_stops_nothing(tmp_path, monkeypatch):
+    is_file = Path.is_file
+
+    def refuse(path):
+        if path.parent.name == "2":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    def load_version(folder):
+        if not (folder / "saved_model.pb").is_file():
+            raise OSError("there is no model")
+        return load(folder)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    add(tmp_path, 1, 2)
+    models = loaded(tmp_path, VersionPolicy(), load_version)
+    assert states(models) == {1: "AVAILABLE", 2: "END"}
+    (unreadable,) = models.statuses("m", 2)
+    assert unreadable.error.startswith(f"{tmp_path / '2'} cannot be loaded: ")
+    assert "Permission denied" in unreadable.error
+    add(tmp_path, 3)
+    models.refresh()
+    assert states(models) == {1: "AVAILABLE", 2: "END", 3: "AVAILABLE"}
 
 
 def test_a_new_version_replaces_the_old_one(tmp_path):
@@ -176,6 +204,25 @@ def test_a_refused_configuration_changes_nothing(tmp_path):
     models.reconfigure(VersionPolicy(specific=frozenset([3, 4])), {"stable": 3})
     assert models.find("m", "stable").version == 3
     assert states(models) == {1: "END", 2: "END", 3: "AVAILABLE", 4: "AVAILABLE"}
+
+
+def test_a_configuration_changes_nothing_after_its_deadline(tmp_path):
+    """The client takes it for failed."""
+    add(tmp_path, 1)
+    is_connected = True
+
+    def load_version(folder):
+        nonlocal is_connected
+        is_connected = folder.name == "1"  # the second takes too long
+        return load(folder)
+
+    models = loaded(tmp_path, load_version=load_version)
+    add(tmp_path, 2)
+    with pytest.raises(RequestError) as caught:
+        models.reconfigure(VersionPolicy(), {}, Caller(is_connected=lambda: is_connected))
+    assert caught.value.code == grpc.StatusCode.CANCELLED
+    assert states(models) == {1: "AVAILABLE", 2: "END"}
+    assert models.find("m", None).version == 1
 
 
 def test_a_configuration_of_an_empty_or_unreadable_folder_is_refused(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from serving.server.address import listen
 from serving.server.errors import RequestError
+from serving.server.metrics import Metrics
 from serving.server.rest import RestServer
 
 REQUEST = b"POST /v1/models/fake:predict HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
@@ -22,8 +23,9 @@ class Queue:
     def __init__(self):
         self.waiting, self.ended, self.end = threading.Event(), threading.Event(), threading.Event()
         self.code = None
+        self.metrics = Metrics(lambda: 0, lambda: 0)
 
-    def predict(self, api, name, version, parse, caller):
+    def predict(self, name, version, parse, write, caller):
         with contextlib.suppress(AttributeError):
             parse(None)  # reads the body, before it asks the model
         try:

@@ -97,7 +97,13 @@ def test_tensor_content_if_the_flag_says_so(configured, fake_generator):
 
 ARRAYS = [np.arange(-3, 300, dtype=dtype) for dtype in ("float32", "float64", "int32", "int16", "int64", "float16")]
 ARRAYS += [np.arange(256, dtype=dtype).reshape(2, 1, 128) for dtype in ("uint8", "uint16", "uint32", "uint64")]
-ARRAYS += [np.array([True, False]), np.float32(3), np.zeros((0, 4), np.float32), np.complex64([1j])]
+ARRAYS += [
+    np.arange(70_000, dtype="int32"),
+    np.array([True, False]),
+    np.float32(3),
+    np.zeros((0, 4), np.float32),
+    np.complex64([1j]),
+]
 ARRAYS += [tf.constant([1.5, -2], tf.bfloat16).numpy(), np.array([[b"a", b""], [b"\x00" * 300, b"d"]], object)]
 
 
