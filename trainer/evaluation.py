@@ -186,11 +186,9 @@ class Evaluator:
         file = self._file(name)
         run_dir.truncate_lines(file, nimg, _kimg)
         for result, higher_is_better in metrics.METRICS[name].results.items():
-            if not (best := self._best(result)).exists():
-                continue
-            line = best_line(read_json_lines(file), result, higher_is_better)
+            best, line = self._best(result), best_line(read_json_lines(file), result, higher_is_better)
             if line is None:
-                best.unlink()
+                best.unlink(missing_ok=True)
                 discriminator_beside(best).unlink(missing_ok=True)
             elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not _is_copied(snapshot, best):
                 _copy(snapshot, best)
@@ -260,7 +258,7 @@ def _pairs(snapshot: Path, best: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_copied(snapshot: Path, best: Path) -> bool:
-    return all(
+    return best.exists() and all(
         filecmp.cmp(source, target, shallow=False) if source.exists() and target.exists() else not target.exists()
         for source, target in _pairs(snapshot, best)
     )

@@ -137,6 +137,17 @@ def test_the_best_is_never_of_a_discarded_stretch(run, resumed_at, best, still_c
     assert (file.read_text() if file.exists() else None) == (f"D at {best}" if best and best > 1 else None)
 
 
+def test_the_best_returns_with_its_line_and_its_snapshot(run):
+    """As when the files of discarded/ are moved back."""
+    lines = (run / "metric-swd.jsonl").read_text()
+    evaluator_at(run, 0.5, "swd")
+    assert not list(run.glob("network-best-*"))
+    (run / "metric-swd.jsonl").write_text(lines)
+    evaluator_at(run, 4, "swd")
+    assert (run / "network-best-swd.keras").read_text() == "at 4"
+    assert (run / "network-best-swd-discriminator.keras").read_text() == "D at 4"
+
+
 def test_the_best_stays_where_its_snapshot_is_gone(run):
     (run / snapshot_name(2000)).unlink()
     evaluator_at(run, 3, "swd")
