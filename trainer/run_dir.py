@@ -15,7 +15,7 @@ from typing import Any
 from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
-from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS, snapshots
+from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS, nimg_of_progress, snapshots
 from sg3tf.utils.checksums import verify_checksums
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote
 from sg3tf.utils.json_text import from_json
@@ -27,7 +27,7 @@ LOG = "log.txt"
 STATS = "stats.jsonl"
 DISCARDED = "discarded"
 
-_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?(?:-discriminator)?\.\w+")
+_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,}(?:_\d{3})?)(?:-discriminator)?\.\w+")
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
@@ -221,7 +221,7 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
 def _nimg_of(name: str) -> int | None:
     """Number of images seen by the networks in a file of this name; None for other files."""
     if match := _OF_PROGRESS.fullmatch(name):
-        return int(match[1]) * 1000 + int(match[2] or 0)
+        return nimg_of_progress(match[1])
     return power_ema.nimg_of(name)
 
 

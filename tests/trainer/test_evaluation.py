@@ -226,11 +226,16 @@ def test_kills_count_for_the_same_metrics_only(run):
     ("higher_is_better", "better", "worse"), [(True, 61.0, 59.0), (False, 59.0, 61.0), (None, None, 61.0)]
 )
 def test_the_best_is_the_first_or_better_in_the_direction_of_the_metric(higher_is_better, better, worse):
-    assert evaluation.is_best(1.0, [], higher_is_better) == (higher_is_better is not None)
+    def is_best(value, *earlier):
+        lines = [{"num_samples": 20, "results": {"swd": number}} for number in (*earlier, value)]
+        return evaluation.best_line(lines, "swd", higher_is_better) is lines[-1]
+
+    assert is_best(1.0) == (higher_is_better is not None)
     earlier = [60.0, 2 * 60.0 - better] if better else [60.0]
-    assert better is None or evaluation.is_best(better, earlier, higher_is_better)
-    assert not evaluation.is_best(worse, earlier, higher_is_better)
-    assert not evaluation.is_best(60.0, earlier, higher_is_better)
+    assert better is None or (is_best(better, *earlier) and is_best(better, float("nan"), *earlier))
+    assert not is_best(worse, *earlier)
+    assert not is_best(60.0, *earlier)
+    assert not is_best(float("nan"))
 
 
 @pytest.mark.parametrize("changed", [{"data_order": 3}, {"version": 2}])
