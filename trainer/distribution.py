@@ -179,7 +179,7 @@ class Workers:
 
     def broadcast_from_chief(self, number: int) -> int:
         """Return the chief's `number`, an int64; all workers must call this at the same time."""
-        return self._gathered(number)[0]
+        return sum(self._gathered(number if self.is_chief else 0))
 
     def wait_for_all(self) -> None:
         """Wait until all workers have called this."""

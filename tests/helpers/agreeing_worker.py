@@ -27,7 +27,7 @@ def main() -> None:
         strategy = make_strategy("multiworker")
     workers = Workers(strategy)
     print(strategy.num_replicas_in_sync, "replicas", flush=True)
-    print(workers.broadcast_from_chief(2**40 + 7 if workers.is_chief else 0) - 2**40, flush=True)
+    print(workers.broadcast_from_chief(2**40 + 7 - workers.index) - 2**40, flush=True)
     print([workers.any_worker(flag) for flag in (False, workers.is_chief, not workers.is_chief)], flush=True)
     workers.require_equal(5, "lengths")
     try:
