@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import os
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -55,12 +56,12 @@ _DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32", "data_order": 1}
 class _Limit(NamedTuple):
     """Condition on the value of an option, and the remedy for values that fail it."""
 
-    accepts: Callable[[Any], bool]  # False for nan
+    accepts: Callable[[Any], bool]  # False for nan and infinity
     remedy: str
 
 
-POSITIVE = _Limit(lambda value: value > 0, "must be greater than 0")
-NOT_NEGATIVE = _Limit(lambda value: value >= 0, "must be 0 or more")
+POSITIVE = _Limit(lambda value: 0 < value < math.inf, "must be greater than 0, and finite")
+NOT_NEGATIVE = _Limit(lambda value: 0 <= value < math.inf, "must be 0 or more, and finite")
 PROBABILITY = _Limit(lambda value: 0 <= value <= 1, "must be a probability, from 0 to 1")
 SIGN_MEAN = _Limit(lambda value: -1 <= value <= 1, "must be from -1 to 1, as r_t is")
 SEED = _Limit(lambda value: 0 <= value < 2**32, f"must be from 0 to {2**32 - 1}")
@@ -609,6 +610,9 @@ def read_options(path: Path) -> tuple[Options, list[Change]]:
     try:
         values: dict[str, Any] = _DEFAULTS_OF_OLD_FILES | json.loads(path.read_text())
         changes = [Change(**_lists_to_tuples(change)) for change in values.pop("changes", [])]
+        for change in changes:
+            if change.option not in FIELDS:
+                raise OptionError(f"{change.option!r} in 'changes' is not an option of this version; remove the change")
         values = _lists_to_tuples(values)
         if isinstance(values.get("resolution"), tuple):
             values["resolution"] = to_resolution(values["resolution"])

@@ -150,11 +150,12 @@ class Workers:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        self._strategy = strategy
         several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         self._addresses = _workers() if several else [""]
         self.count = len(self._addresses)
         self.index = strategy.cluster_resolver.task_id if several else 0
+        # Outside of a function, TensorFlow would make a new graph in every call.
+        self._gather = tf.function(lambda numbers: strategy.gather(numbers, axis=0), autograph=False)
 
     @property
     def is_chief(self) -> bool:
@@ -174,26 +175,24 @@ class Workers:
 
     def any_worker(self, flag: bool) -> bool:
         """Return True if the flag is set in any worker; all workers must call this at the same time."""
-        return self._sum(float(flag)) > 0
+        return any(self._gathered(int(flag)))
 
     def broadcast_from_chief(self, number: int) -> int:
-        """Return the chief's `number`, which is below 2^24; all workers must call this at the same time."""
-        return round(self._sum(float(number) if self.is_chief else 0.0))
-
-    def _sum(self, number: float) -> float:
-        if self.count == 1:
-            return number
-        numbers = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(number))
-        return float(self._strategy.reduce("SUM", numbers, axis=None))
+        """Return the chief's `number`, an int64; all workers must call this at the same time."""
+        return sum(self._gathered(number if self.is_chief else 0))
 
     def wait_for_all(self) -> None:
         """Wait until all workers have called this."""
-        self.any_worker(False)
+        self._gathered(0)
 
     def require_equal(self, number: int, what: str) -> None:
         """Raise OptionError if `number` differs between the workers; `what` is its name in the message."""
-        if self.count == 1:
-            return
-        numbers = self._strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
+        numbers = self._gathered(number)
         if len(set(numbers)) > 1:
             raise OptionError(f"{what} differ between the workers ({numbers}): give all the same flags and files")
+
+    def _gathered(self, number: int) -> list[int]:
+        """The numbers of all workers, one of each with any number of devices."""
+        if self.count == 1:
+            return [number]
+        return list(self._gather(tf.constant([number], tf.int64)).numpy().tolist())

@@ -186,11 +186,9 @@ class Evaluator:
         file = self._file(name)
         run_dir.truncate_lines(file, nimg, _kimg)
         for result, higher_is_better in metrics.METRICS[name].results.items():
-            if not (best := self._best(result)).exists():
-                continue
-            line = best_line(read_json_lines(file), result, higher_is_better)
+            best, line = self._best(result), best_line(read_json_lines(file), result, higher_is_better)
             if line is None:
-                best.unlink()
+                best.unlink(missing_ok=True)
                 discriminator_beside(best).unlink(missing_ok=True)
             elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not _is_copied(snapshot, best):
                 _copy(snapshot, best)
@@ -203,20 +201,20 @@ class Evaluator:
 
 
 def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool | None) -> dict[str, Any] | None:
-    """Return the last line of a metric's file that is better than all lines before it; None if there is none."""
-    found = None
-    for index, line in enumerate(lines):
-        comparable = [earlier for earlier in lines[:index] if Definition.of(earlier) == Definition.of(line)]
-        if is_best(line["results"][result], [earlier["results"][result] for earlier in comparable], higher_is_better):
-            found = line
-    return found
+    """Return the last line of a metric's file that is better than all comparable lines before it.
 
-
-def is_best(value: float, earlier: list[float], higher_is_better: bool | None) -> bool:
-    """Return True if `value` is better than every earlier one; False if neither direction is better."""
+    None if there is none, or if neither direction is better. NaN is never better.
+    """
     if higher_is_better is None:
-        return False
-    return all(value > other if higher_is_better else value < other for other in earlier)
+        return None
+    best: dict[Definition, float] = {}
+    found = None
+    for line in lines:
+        value, definition = line["results"][result], Definition.of(line)
+        score = value if higher_is_better else -value
+        if score > best.get(definition, -np.inf):
+            best[definition], found = score, line
+    return found
 
 
 def _groups(options: Options) -> Iterator[tuple[list[str], int | None]]:
@@ -260,7 +258,7 @@ def _pairs(snapshot: Path, best: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_copied(snapshot: Path, best: Path) -> bool:
-    return all(
+    return best.exists() and all(
         filecmp.cmp(source, target, shallow=False) if source.exists() and target.exists() else not target.exists()
         for source, target in _pairs(snapshot, best)
     )

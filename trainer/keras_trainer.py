@@ -7,6 +7,7 @@ metrics and a log.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import keras
@@ -203,6 +204,14 @@ class StyleGANTrainer(keras.Model):
 
     # --- Saving: Keras saves networks and optimizers ------------------------------------------------------------------
 
+    def save(self, filepath: Any, *_: Any, **__: Any) -> None:
+        """Raise NotImplementedError with the remedy: a .keras file would lack what `compile` has set."""
+        raise NotImplementedError(
+            f"{filepath}: a StyleGANTrainer cannot be saved as a whole; save its training with "
+            "save_weights('NAME.weights.h5') or ModelCheckpoint('NAME.weights.h5', save_weights_only=True), and the "
+            "network with G_ema.save('NAME.keras')"
+        )
+
     def save_own_variables(self, store: Any) -> None:
         """Save progress and augmentation, so that training continues after load_weights."""
         store["progress"] = np.array([self.step, self.cur_nimg])
@@ -210,7 +219,13 @@ class StyleGANTrainer(keras.Model):
             store[name] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Load what save_own_variables saved."""
+        """Load what save_own_variables saved; warn if `compile` was called when saving but not before loading."""
+        if not self.compiled and set(store.keys()) > {"progress"}:
+            warnings.warn(
+                "load_weights of a StyleGANTrainer without compile: loads the networks, but neither optimizers nor "
+                "augmentation and moving averages; to continue training, call compile first",
+                stacklevel=2,
+            )
         self.step, self.cur_nimg = (int(number) for number in store["progress"])
         for name, variable in self._own_variables().items():
             if name in store.keys():  # missing from weights that were saved before compile  # noqa: SIM118

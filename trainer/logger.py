@@ -23,6 +23,7 @@ from sg3tf.models.run_folder import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import append_line, atomic_path
 from sg3tf.utils.json_text import to_json
+from sg3tf.utils.output import ignoring_lost_output
 from sg3tf.utils.progress import duration, print_above_bar
 from sg3tf.utils.resolution import size_of
 from trainer import run_dir
@@ -65,7 +66,6 @@ def _peak_of_gpu(name: str) -> float:
 
 # --- Log --------------------------------------------------------------------------------------------------------------
 
-STATS = "stats.jsonl"
 GRID_PIXELS = 1024
 GENERATE_AT_ONCE = 16
 
@@ -112,17 +112,18 @@ class RunLogger:
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
-        kept = run_dir.truncate_lines(run / STATS, state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
+        kept = run_dir.truncate_lines(run / run_dir.STATS, state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
         productive = 0.0 if state.cur_nimg == 0 else None  # 0 also if a run starts over
         if kept:
             productive = kept[-1].get("Goodput/productive_sec", {}).get("mean")
         self._goodput = Goodput(run, productive, started)
 
     def log(self, line: str) -> None:
-        """Print a line and append it to log.txt."""
-        print_above_bar(line)
+        """Append a line to log.txt, and print it unless stdout is gone."""
         with open(self.run / run_dir.LOG, "a", encoding="utf-8") as file:
             file.write(line + "\n")
+        with ignoring_lost_output():
+            print_above_bar(line)
 
     def on_start(self, notes: list[str]) -> None:
         """Log `notes`, save the grid of real images and, in a new run, the first grid of generated ones."""
@@ -162,7 +163,7 @@ class RunLogger:
         """
         self._checkpoints.check()
         values = {**self._statistics.pop(), **{n: as_summary(v) for n, v in self._progress(stall_seconds).items()}}
-        append_line(self.run / STATS, to_json({**values, "timestamp": time.time()}))
+        append_line(self.run / run_dir.STATS, to_json({**values, "timestamp": time.time()}))
         self.write_scalars({name: value["mean"] for name, value in values.items()})
         self.log(_status(values, self.options.kimg))
         self._warn_of_saturation()
@@ -337,8 +338,9 @@ class RunLogger:
         parts = []
         impl = training_backend()
         with ops.use_backend("matmul" if impl == "xla" else impl):  # compiling does not pay off for an occasional grid
-            for start in range(0, len(latents.z), GENERATE_AT_ONCE):
-                rows = slice(start, start + GENERATE_AT_ONCE)
+            at_once = min(GENERATE_AT_ONCE, self.options.batch_per_replica)
+            for start in range(0, len(latents.z), at_once):
+                rows = slice(start, start + at_once)
                 parts.append(images.to_uint8(self.state.G_ema({"z": latents.z[rows], "label": latents.label[rows]})))
         return np.concatenate(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -71,7 +72,8 @@ def train(
     notes = load_weights(state, options, resume)
     intervals = options.kimg, options.tick, options.snap  # workers agree on stopping after each snapshot
     progress = (options.reproducibility_fields, intervals, state.cur_nimg)
-    workers.require_equal(zlib.crc32(repr(progress).encode()), "options or checkpoints")
+    with one_line_errors(run, workers):
+        workers.require_equal(zlib.crc32(repr(progress).encode()), "options or checkpoints")
     part = workers.part(options.batch)
     data = dataset if isinstance(dataset, Dataset) else _batch_iterator(dataset, options, part)
     random_inputs = make_random_inputs(options, state, data)
@@ -85,17 +87,21 @@ def train(
     profiler = Profiler(run / "tensorboard", options.profile_steps)
     schedule = Schedule(options, state.cur_nimg)
 
-    def report(due: Due) -> None:
+    def report(due: Due, at_end: bool = False) -> None:
+        # A cluster soon kills a process that it has asked to stop, so its checkpoint comes first. In other steps it
+        # comes after the snapshot, which a process that resumes from it would not save.
         if due.tick:
             logger.on_tick(pipeline.pop_stall_seconds())
+        if due.checkpoint and at_end:
+            logger.on_checkpoint()
         if due.snapshot:
             logger.on_snapshot()
-        if due.checkpoint:
+        if due.checkpoint and not at_end:
             logger.on_checkpoint()
         if due.snapshot:
             logger.on_evaluation()
 
-    closing, errors = _closing(pipeline, logger, profiler), _one_line_errors(run, workers, data)
+    closing, errors = _closing(pipeline, logger, profiler), one_line_errors(run, workers, data)
     with closing, errors, use_backend(training_backend_for(strategy)), _stop_signals(signals):
         logger.on_start(notes)
         due = Due(snapshot=True)  # whose metrics on_start may have computed
@@ -104,7 +110,7 @@ def train(
                 logger.on_step(train_step.run(*pipeline.next()))
             due = schedule.due(state.cur_nimg)
             report(due)
-        report(schedule.due_at_end(state.cur_nimg))
+        report(schedule.due_at_end(state.cur_nimg), at_end=True)
         logger.on_end()
         workers.wait_for_all()  # otherwise, a worker that leaves early would be considered lost
     return schedule.is_finished(state.cur_nimg) and not signals  # which may have ended the last metrics
@@ -129,7 +135,7 @@ def _stop_requested(signals: list[int], workers: Workers, step: int, due: Due) -
 
 
 @contextlib.contextmanager
-def _one_line_errors(run: Path, workers: Workers, data: Dataset | BatchIterator | None = None) -> Iterator[None]:
+def one_line_errors(run: Path, workers: Workers, data: Dataset | BatchIterator | None = None) -> Iterator[None]:
     """Turn failures of the disk, the data, the devices and other workers into one-line errors with the remedy."""
     try:
         yield
@@ -205,15 +211,19 @@ def _closing(*resources: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_signals(received: list[int]) -> Iterator[None]:
-    """Context in which `received` gets SIGINT (Ctrl-C) and SIGTERM; a second signal has its usual effect at once."""
+    """Context in which `received` gets SIGINT (Ctrl-C) and SIGTERM; a second signal has its usual effect at once.
+
+    In threads other than the main one, signals keep their usual effect.
+    """
     previous: dict[int, Any] = {}
 
     def handle(number: int, frame: object) -> None:
         received.append(number)
         signal.signal(number, previous[number])
 
-    for stopping in (signal.SIGINT, signal.SIGTERM):
-        previous[stopping] = signal.signal(stopping, handle)
+    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
+        for stopping in (signal.SIGINT, signal.SIGTERM):
+            previous[stopping] = signal.signal(stopping, handle)
     try:
         yield
     finally:

@@ -256,14 +256,15 @@ def lecam_penalty(fake_logits: tf.Tensor, real_logits: tf.Tensor, means: tf.Vari
 
     Args:
         fake_logits, real_logits: [N].
-        means: float32 [2], the moving averages a_R and a_F of logits, which are updated with those of this batch.
+        means: float32 [2], the moving averages a_R and a_F of logits, which are updated with those of this batch unless
+            these are not finite.
         num_parts: number of parts of a batch; together they update the means as much as a whole batch does.
     """
     real_mean, fake_mean = tf.unstack(means.value())
     penalty = tf.square(real_logits - fake_mean) + tf.square(fake_logits - real_mean)
     batch_means = tf.stack([tf.reduce_mean(real_logits), tf.reduce_mean(fake_logits)])
     step = 1 - (1 - LECAM_MEAN_STEP) ** (1 / num_parts)
-    means.assign(means + step * (tf.stop_gradient(batch_means) - means))
+    means.assign(_finite_or(means, means + step * (tf.stop_gradient(batch_means) - means)))
     return penalty
 
 
@@ -278,7 +279,8 @@ def path_length_penalty(
         G: the generator.
         latents: inputs of the generator.
         direction_seeds: int32 [N, 2], seeds of y.
-        mean: float32 scalar a, the moving average of lengths, which is updated with those of this batch.
+        mean: float32 scalar a, the moving average of lengths, which is updated with those of this batch unless these
+            are not finite.
     """
     ws = styles(G, latents)
     with tf.GradientTape() as tape:
@@ -291,8 +293,13 @@ def path_length_penalty(
     jacobian = tape.gradient(projection, ws)
     lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(jacobian), axis=2), axis=1))
     moved = mean + PL_MEAN_STEP * (tf.reduce_mean(lengths) - mean)
-    mean.assign(tf.stop_gradient(moved))
+    mean.assign(_finite_or(mean, tf.stop_gradient(moved)))
     return tf.square(lengths - moved), lengths
+
+
+def _finite_or(old: tf.Variable, new: tf.Tensor) -> tf.Tensor:
+    """`new` where it is finite, and `old` elsewhere: an average would never recover from an overflowing image."""
+    return tf.where(tf.math.is_finite(new), new, old)
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------

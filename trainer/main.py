@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from sg3tf.utils import command_line
+from sg3tf.utils.output import ignoring_lost_output
 from trainer import option_flags
 from trainer.config import DEFAULTS, Change, Options
 from trainer.errors import OptionError, TrainingError
@@ -56,7 +57,7 @@ def _main(name: str, values: flags.FlagValues) -> int:
     # Imported here, so that --help and errors in flags do not load TensorFlow.
     from trainer import run_dir
     from trainer.distribution import Workers
-    from trainer.loop import train
+    from trainer.loop import one_line_errors, train
     from trainer.resolve import resolve
     from trainer.run_dir import ResumePoint
     from trainer.transfer import check_init_from
@@ -82,14 +83,27 @@ def _main(name: str, values: flags.FlagValues) -> int:
     if values.dry_run:
         return 0
 
-    with _open_run(values, options, dataset.classes, point, changes, workers) as run:
+    with one_line_errors(outdir, workers):
+        nimg = round(point.kimg * 1000) if point else -1
+        workers.require_equal(nimg, "images seen at the checkpoints to resume from (-1: a new run)")
+    with _open_run(outdir, options, dataset.classes, values.resume is not None, point, changes, workers) as run:
         checkpoint = point.checkpoint if point else None
         if train(options, dataset, run, held_out=held_out, strategy=strategy, resume=checkpoint, started=started):
             return 0
-    program = name if name.startswith("sg3tf") else f"python -m {name}"
-    print(f"Stopped. The last checkpoint is {run_dir.last_checkpoint(run)}. Continue with:")
-    print(f"  {program} {shlex.quote(f'--resume={run}')}")
+    with ignoring_lost_output():
+        print(_how_to_continue(name, run))
     return 130
+
+
+def _how_to_continue(name: str, run: Path) -> str:
+    """Text for the end of a run that was stopped."""
+    from trainer import run_dir
+
+    if not run_dir.checkpoints(run):  # the first tick was bad
+        return f"Stopped; {run_dir.how_to_continue(run)}"
+    program = name if name.startswith("sg3tf") else f"python -m {name}"
+    resume = shlex.quote(f"--resume={run}")
+    return f"Stopped. The last checkpoint is {run_dir.last_checkpoint(run)}. Continue with:\n  {program} {resume}"
 
 
 def _connect(given: dict[str, Any], strategy: str, point: ResumePoint | None) -> tf.distribute.Strategy:
@@ -121,30 +135,43 @@ def _print_plan(
 
 @contextlib.contextmanager
 def _open_run(
-    values: flags.FlagValues,
+    outdir: Path,
     options: Options,
     classes: Sequence[str],
+    latest: bool,
     point: ResumePoint | None,
     changes: list[Change],
     workers: Workers,
 ) -> Iterator[Path]:
-    """Yield the run folder, which the chief alone creates or reopens, and locks until the block ends."""
+    """Yield the run folder, which the chief alone creates or reopens, and locks until the block ends.
+
+    The other workers learn the number of a new one from the chief.
+    """
     from trainer import run_dir
 
-    with contextlib.ExitStack() as stack:
-        outdir = Path(values.outdir)
-        run = point.run if point else outdir
-        if workers.is_chief:
-            if point:
-                stack.enter_context(point.open_for_resume(options, changes))
-            else:
-                created = run_dir.create_locked(outdir, options, classes, latest=values.resume is not None)
-                run = stack.enter_context(created)
-            print(f"Run folder: {run}")
-        if point is None:
-            number = workers.broadcast_from_chief(int(run.name[:5]) if workers.is_chief else 0)
-            run = outdir / f"{number:05d}-{options.description}"
-        yield run
+    if workers.is_chief:
+        opened = (
+            point.open_for_resume(options, changes)
+            if point
+            else run_dir.create_locked(outdir, options, classes, latest)
+        )
+        with opened as run:
+            with ignoring_lost_output():
+                print(f"Run folder: {run}")
+            if point is None:
+                _broadcast_from_chief(workers, outdir, int(run.name[:5]))
+            yield run
+    elif point:
+        yield point.run
+    else:
+        yield outdir / f"{_broadcast_from_chief(workers, outdir, 0):05d}-{options.description}"
+
+
+def _broadcast_from_chief(workers: Workers, outdir: Path, number: int) -> int:
+    from trainer.loop import one_line_errors
+
+    with one_line_errors(outdir, workers):
+        return workers.broadcast_from_chief(number)
 
 
 if __name__ == "__main__":

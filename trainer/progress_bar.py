@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sg3tf.utils.output import ignoring_lost_output
 from sg3tf.utils.progress import with_monotonic_clock
 
 
@@ -42,4 +43,10 @@ class ProgressBar(tqdm):
 
     def advance_to(self, kimg: float) -> None:
         """Show that `kimg` thousand images are done."""
-        self.update(kimg - self.n)
+        with ignoring_lost_output():
+            self.update(kimg - self.n)
+
+    def close(self) -> None:
+        """Leave the bar on the screen, unless the terminal is gone."""
+        with ignoring_lost_output():
+            super().close()

@@ -50,8 +50,10 @@ def wait_for_workers(addresses: Sequence[str], index: int, limit_s: float) -> No
 
 
 def _listen(address: str) -> socket.socket:
+    dual = socket.has_dualstack_ipv6()  # for IPv4 as well
+    family = socket.AF_INET6 if dual else socket.AF_INET
     try:
-        listener = socket.create_server(("", _split(address)[1]), backlog=128)
+        listener = socket.create_server(("", _split(address)[1]), family=family, backlog=128, dualstack_ipv6=dual)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise OptionError(f"TF_CONFIG: cannot listen on {address} ({reason}); give a free port") from error

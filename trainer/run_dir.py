@@ -15,17 +15,19 @@ from typing import Any
 from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
-from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS, snapshots
+from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS, nimg_of_progress, snapshots
 from sg3tf.utils.checksums import verify_checksums
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote
 from sg3tf.utils.json_text import from_json
+from sg3tf.utils.output import ignoring_lost_output
 from trainer.config import Change, Options, as_flag, read_options
 from trainer.errors import OptionError
 
 LOG = "log.txt"
+STATS = "stats.jsonl"
 DISCARDED = "discarded"
 
-_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?(?:-discriminator)?\.\w+")
+_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,}(?:_\d{3})?)(?:-discriminator)?\.\w+")
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
@@ -83,14 +85,19 @@ def _write_json(file: Path, value: Any) -> None:
 def _next_folder(outdir: Path, options: Options) -> Path:
     outdir.mkdir(parents=True, exist_ok=True)
     numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
-    folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
-    if (size := len(os.fsencode(folder.name))) > MAX_NAME_BYTES:
-        raise OptionError(
-            f"--outdir={outdir}: the run folder's name, {folder.name}, has {size} bytes, {MAX_NAME_BYTES} at most; "
-            "use a shorter --desc or a shorter name of the data set"
-        )
-    folder.mkdir()
-    return folder
+    number = max(numbers, default=-1) + 1
+    while True:
+        folder = outdir / f"{number:05d}-{options.description}"
+        if (size := len(os.fsencode(folder.name))) > MAX_NAME_BYTES:
+            raise OptionError(
+                f"--outdir={outdir}: the run folder's name, {folder.name}, has {size} bytes, {MAX_NAME_BYTES} at most; "
+                "use a shorter --desc or a shorter name of the data set"
+            )
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:  # another process has just made it
+            number += 1
 
 
 def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path | None:
@@ -100,7 +107,8 @@ def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path
             with contextlib.suppress(OSError):
                 stack.enter_context(locked(run, wait=False))
                 note = f"{run} was stopped before its first checkpoint; it starts over"
-                print(note)
+                with ignoring_lost_output():
+                    print(note)
                 discard_later(run, 0)
                 shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)  # unfinished ones
                 with open(run / LOG, "a", encoding="utf-8") as log:
@@ -185,7 +193,9 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
     """Move what a run has saved after `cur_nimg` images to its folder discarded/, and remove unfinished files.
 
     A run that is resumed there saves its own. Otherwise its next process, or users who load the run, would get the
-    newest files, which no longer belong to the run.
+    newest files, which no longer belong to the run. Call this before options.json is written: with later checkpoints,
+    discarded/ first gets a copy of it, and of the statistics and metrics, to continue from a checkpoint that is moved
+    back. The newest files are moved first, so that what a killed process leaves can be resumed.
 
     Returns:
         Paths of the moved files, relative to the run folder.
@@ -193,10 +203,15 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
     for path in run.glob(".*.partial-*"):
         path.unlink(missing_ok=True)
     later = [path for path in checkpoints(run) if int(path.name) > cur_nimg]
+    changing = [run / OPTIONS, run / STATS, *run.glob("metric-*.jsonl")] if later else []
     later += [path for path in sorted(run.iterdir()) if (_nimg_of(path.name) or 0) > cur_nimg]
-    for path in later:
+    if later:
+        (run / DISCARDED).mkdir(exist_ok=True)
+    for path in filter(Path.is_file, changing):
+        with atomic_write(run / DISCARDED / path.name) as out:
+            out.write(path.read_bytes())
+    for path in sorted(later, key=_nimg_of_path, reverse=True):
         target = run / DISCARDED / path.name
-        target.parent.mkdir(exist_ok=True)
         if target.is_dir():
             shutil.rmtree(target)
         path.replace(target)
@@ -206,8 +221,13 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
 def _nimg_of(name: str) -> int | None:
     """Number of images seen by the networks in a file of this name; None for other files."""
     if match := _OF_PROGRESS.fullmatch(name):
-        return int(match[1]) * 1000 + int(match[2] or 0)
+        return nimg_of_progress(match[1])
     return power_ema.nimg_of(name)
+
+
+def _nimg_of_path(path: Path) -> int:
+    """Number of images seen at a checkpoint, or by the networks in another file of a run."""
+    return int(path.name) if path.name.isdigit() else _nimg_of(path.name) or 0
 
 
 def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> list[Any]:
@@ -423,14 +443,13 @@ class ResumePoint:
             OptionError: the run folder cannot be written.
         """
         try:
-            previous = (self.run / OPTIONS).read_bytes()
-            options.write(self.run / OPTIONS, [*self.changes, *changes])
-            _write_label_scale(self.run, options)  # which older runs lack
             notes = self.notes(changes)
             if moved := discard_later(self.run, round(self.kimg * 1000)):
-                (self.run / DISCARDED / OPTIONS).write_bytes(previous)
                 notes.append(f"moved to {self.run / DISCARDED}, because later than this checkpoint: {', '.join(moved)}")
-                print(notes[-1])
+                with ignoring_lost_output():
+                    print(notes[-1])
+            options.write(self.run / OPTIONS, [*self.changes, *changes])
+            _write_label_scale(self.run, options)  # which older runs lack
             with open(self.run / LOG, "a", encoding="utf-8") as log:
                 log.writelines(f"{note}\n" for note in notes)
         except OSError as error:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Due:
-    """Actions that are due after a step, in this order."""
+    """Actions that are due after a step."""
 
     tick: bool = False
     snapshot: bool = False
@@ -35,8 +35,8 @@ class Schedule:
     def __init__(self, options: Options, cur_nimg: int) -> None:
         self._options = options
         self._tick = tick_number(cur_nimg, options)
-        self._tick_nimg = cur_nimg
-        self._snapshot_nimg = self._checkpoint_nimg = -1  # a run that ends before its first step saves its state
+        #: {action: images seen when it was last due}; a run that ends before its first step saves its state
+        self._latest = {"tick": cur_nimg, "snapshot": -1, "checkpoint": -1}
 
     def is_finished(self, cur_nimg: int) -> bool:
         return cur_nimg >= self._options.kimg * 1000
@@ -53,16 +53,10 @@ class Schedule:
 
     def due_at_end(self, cur_nimg: int) -> Due:
         """Return the actions due when the run ends or stops: those that were not due after the last step."""
-        latest = (self._tick_nimg, self._snapshot_nimg, self._checkpoint_nimg)
-        return self._noted(Due(*(nimg != cur_nimg for nimg in latest)), cur_nimg)
+        return self._noted(Due(**{action: nimg != cur_nimg for action, nimg in self._latest.items()}), cur_nimg)
 
     def _noted(self, due: Due, cur_nimg: int) -> Due:
-        if due.tick:
-            self._tick_nimg = cur_nimg
-        if due.snapshot:
-            self._snapshot_nimg = cur_nimg
-        if due.checkpoint:
-            self._checkpoint_nimg = cur_nimg
+        self._latest |= {action: cur_nimg for action, is_due in vars(due).items() if is_due}
         return due
 
 

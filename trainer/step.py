@@ -104,7 +104,9 @@ class TrainStep(StepOrder):
         """A function of a replica's inputs that updates nothing and returns the moments of the metrics."""
 
         def replica_step(inputs: Any) -> Metrics:
-            parts = [function(self.state, self._part(inputs, index)) for index in range(self.num_accumulation_steps)]
+            parts: list[Metrics] = []
+            for index in range(self.num_accumulation_steps):
+                parts.append(function(self.state, self._part(inputs, index, after=parts[-1:])))
             return {name: stats.moments(tf.concat([part[name] for part in parts], 0)) for name in parts[0]}
 
         return replica_step
@@ -121,20 +123,25 @@ class TrainStep(StepOrder):
         self, loss_function: LossFunction, inputs: Any, variables: list[Any]
     ) -> tuple[list[tf.Tensor], list[Any], Metrics]:
         """This replica's share of the gradients of the mean loss over the global batch, variables, metrics' values."""
-
         gradients, reached, metrics = summed_gradients(loss_function, self.state, self._part(inputs, 0), variables)
         for index in range(1, self.num_accumulation_steps):
-            more, _, more_metrics = summed_gradients(loss_function, self.state, self._part(inputs, index), variables)
+            part = self._part(inputs, index, after=gradients)
+            more, _, more_metrics = summed_gradients(loss_function, self.state, part, variables)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
         # Gradients will be summed over replicas.
         images = _count(inputs) * self.strategy.num_replicas_in_sync
         return [gradient / images for gradient in gradients], reached, metrics
 
-    def _part(self, inputs: Inputs, index: int) -> Inputs:
-        """One accumulation step's images out of those of a replica."""
+    def _part(self, inputs: Inputs, index: int, after: Any = ()) -> Inputs:
+        """One accumulation step's images out of those of a replica.
+
+        They are available after the tensors in `after` are: otherwise, TensorFlow may compute the parts at the same
+        time, with the memory of all of them.
+        """
         size = _count(inputs) // self.num_accumulation_steps
-        return tf.nest.map_structure(lambda value: value[index * size : (index + 1) * size], inputs)
+        with tf.control_dependencies(tf.nest.flatten(after)):
+            return tf.nest.map_structure(lambda value: value[index * size : (index + 1) * size], inputs)
 
     def _to_devices(self, inputs: Any) -> Any:
         """This worker's inputs as tensors, split so that accumulation steps and replicas can be nested either way."""

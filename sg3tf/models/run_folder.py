@@ -13,7 +13,7 @@ CHECKPOINTS = "checkpoints"
 CHECKPOINT_GENERATOR = "generator.keras"
 PROGRESS = "progress.json"
 
-_SNAPSHOT = re.compile(r"network-snapshot-(\d+)(?:_(\d{3}))?\.keras")
+_SNAPSHOT = re.compile(r"network-snapshot-(\d+(?:_\d{3})?)\.keras")
 
 
 def run_of(file: Path) -> Path | None:
@@ -31,6 +31,17 @@ def progress_name(nimg: int) -> str:
     return f"{nimg // 1000:06d}" + (f"_{nimg % 1000:03d}" if nimg % 1000 else "")
 
 
+def nimg_of_progress(text: str) -> int:
+    """Number of images of a progress in file names, the inverse of `progress_name`.
+
+    Examples:
+        >>> [nimg_of_progress(text) for text in ("000000", "000200", "000200_016")]
+        [0, 200000, 200016]
+    """
+    kimg, _, images = text.partition("_")
+    return int(kimg) * 1000 + int(images or 0)
+
+
 def snapshot_name(nimg: int) -> str:
     """File name of the snapshot after `nimg` images."""
     return f"network-snapshot-{progress_name(nimg)}.keras"
@@ -42,14 +53,14 @@ def snapshots(run: Path) -> dict[int, Path]:
     Older versions rounded the number down to whole kimg, so a name without an underscore may be imprecise.
     """
     matches = [(match, file) for file in run.glob("*") if (match := _SNAPSHOT.fullmatch(file.name))]
-    found = {int(match[1]) * 1000 + int(match[2] or 0): file for match, file in matches}
+    found = {nimg_of_progress(match[1]): file for match, file in matches}
     return dict(sorted(found.items()))
 
 
 def trained_nimg(file: Path) -> int | None:
     """Number of images that a snapshot or checkpoint was trained on; None for other files."""
     if match := _SNAPSHOT.fullmatch(file.name):
-        return int(match[1]) * 1000 + int(match[2] or 0)
+        return nimg_of_progress(match[1])
     try:
         return int(json.loads(file.with_name(PROGRESS).read_text())["cur_nimg"])
     except (OSError, ValueError, TypeError, LookupError):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from sg3tf.utils import extras, files, startup_notices
+from sg3tf.utils.output import discard_lost_output
 from sg3tf.utils.startup_notices import DEBUG
 
 #: Errors by users, files and connections, diverging computations, lack of memory, and missing optional packages.
@@ -157,7 +158,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
             sys.stdout.flush()  # a full disk or a closed pipe is reported here rather than at the interpreter's exit
         return status
     except BrokenPipeError:  # the reader of stdout has exited, as `head` does
-        _discard_unwritable_output()
+        discard_lost_output()
         return 1
     except KeyboardInterrupt as error:
         if os.environ.get(DEBUG):
@@ -171,7 +172,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         if isinstance(error, ModuleNotFoundError) and (remedy := extras.remedy(error)):
             message += f": {remedy}"
         _print_line(name, message)
-        _discard_unwritable_output()
+        discard_lost_output()
         return 1
 
 
@@ -233,15 +234,6 @@ def _out_of_memory(options: flags.FlagValues) -> str:
 def _print_line(name: str, message: str) -> None:
     lines = [line.strip() for line in message.splitlines()]
     print(f"{name}: {' '.join(filter(None, lines))}", file=sys.stderr)
-
-
-def _discard_unwritable_output() -> None:
-    """Prevent the interpreter's flush of stdout at exit from failing again."""
-    try:
-        if sys.stdout:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_file_error(error: Exception) -> bool:

@@ -21,7 +21,7 @@ def main() -> int:
     strategy = make_strategy("multiworker", heartbeat_timeout=heartbeat_timeout)
     workers, total = Workers(strategy), 0.0
     try:
-        with loop._one_line_errors(Path("run"), workers):
+        with loop.one_line_errors(Path("run"), workers):
             for step in range(steps):
                 share = float(step + workers.index)
                 value = strategy.experimental_distribute_values_from_function(lambda _, s=share: tf.constant(s))

@@ -28,9 +28,11 @@ def flags(outdir: Path, data: Path, **more: Any) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
-def start(arguments: Sequence[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start(
+    arguments: Sequence[str], environment: dict[str, str] | None = None, module: str = "trainer.main"
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "trainer.main", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,

@@ -43,6 +43,8 @@ def changed(**values):
         ({"gamma": float("nan")}, "--gamma=nan"),
         ({"kimg": 0.0}, "--kimg=0.0"),
         ({"kimg": float("nan")}, "--kimg=nan"),
+        ({"kimg": float("inf")}, "--kimg=inf"),
+        ({"gamma": float("inf")}, "--gamma=inf"),
         ({"tick": -1.0}, "--tick=-1.0"),
         ({"snap": 0}, "--snap=0"),
         ({"glr": 0.0}, "--glr=0.0"),
@@ -207,6 +209,10 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     ("edit", "message"),
     [
         ({"gama": 2.0}, "'gama' is not an option of this version; remove it"),
+        (
+            {"changes": [{"kimg": 1.0, "option": "gama", "old": 2.0, "new": 3.0}]},
+            "'gama' in 'changes' is not an option of this version; remove the change",
+        ),
         ({"gamma": "big"}, "gamma='big': must be float"),
         ({"batch": None}, "batch=None: must be int"),
         ({"mirror": 3}, "mirror=3: must be bool"),

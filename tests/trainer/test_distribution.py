@@ -35,11 +35,11 @@ class Ended(NamedTuple):
     err: list[str]
 
 
-def begin(arguments):
+def begin(arguments, module="trainer.main"):
     """Start both workers."""
     addresses = free_addresses(2)
     config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
-    return [start(arguments, {"TF_CONFIG": json.dumps(one)}) for one in config]
+    return [start(arguments, {"TF_CONFIG": json.dumps(one)}, module) for one in config]
 
 
 def wait_for_a_checkpoint(workers, outdir):
@@ -146,6 +146,15 @@ def test_all_stop_together_when_one_is_asked_to(outdir, faces):
     assert ended.statuses == [130, 130], ended.err
     checkpoint = run_dir.checkpoints(only((outdir / "stopped").iterdir()))[-1]
     assert json.loads((checkpoint / "progress.json").read_text())["step"] % 4 == 0
+
+
+@pytest.mark.slow  # two processes import TensorFlow
+def test_workers_with_two_devices_each_agree_on_the_number_of_the_chief():
+    """The sum over all devices would be twice that number."""
+    ended = end(begin([], "tests.helpers.agreeing_worker"))
+    said = "4 replicas\n7\n[False, True, True]\nlengths differ between the workers ([5, 6]): give all the same"
+    assert ended.statuses == [0, 0], ended.err
+    assert all(said in out for out in ended.out), ended.out
 
 
 @pytest.mark.slow  # two processes import TensorFlow

@@ -137,6 +137,17 @@ def test_the_best_is_never_of_a_discarded_stretch(run, resumed_at, best, still_c
     assert (file.read_text() if file.exists() else None) == (f"D at {best}" if best and best > 1 else None)
 
 
+def test_the_best_returns_with_its_line_and_its_snapshot(run):
+    """As when the files of discarded/ are moved back."""
+    lines = (run / "metric-swd.jsonl").read_text()
+    evaluator_at(run, 0.5, "swd")
+    assert not list(run.glob("network-best-*"))
+    (run / "metric-swd.jsonl").write_text(lines)
+    evaluator_at(run, 4, "swd")
+    assert (run / "network-best-swd.keras").read_text() == "at 4"
+    assert (run / "network-best-swd-discriminator.keras").read_text() == "D at 4"
+
+
 def test_the_best_stays_where_its_snapshot_is_gone(run):
     (run / snapshot_name(2000)).unlink()
     evaluator_at(run, 3, "swd")
@@ -215,11 +226,16 @@ def test_kills_count_for_the_same_metrics_only(run):
     ("higher_is_better", "better", "worse"), [(True, 61.0, 59.0), (False, 59.0, 61.0), (None, None, 61.0)]
 )
 def test_the_best_is_the_first_or_better_in_the_direction_of_the_metric(higher_is_better, better, worse):
-    assert evaluation.is_best(1.0, [], higher_is_better) == (higher_is_better is not None)
+    def is_best(value, *earlier):
+        lines = [{"num_samples": 20, "results": {"swd": number}} for number in (*earlier, value)]
+        return evaluation.best_line(lines, "swd", higher_is_better) is lines[-1]
+
+    assert is_best(1.0) == (higher_is_better is not None)
     earlier = [60.0, 2 * 60.0 - better] if better else [60.0]
-    assert better is None or evaluation.is_best(better, earlier, higher_is_better)
-    assert not evaluation.is_best(worse, earlier, higher_is_better)
-    assert not evaluation.is_best(60.0, earlier, higher_is_better)
+    assert better is None or (is_best(better, *earlier) and is_best(better, float("nan"), *earlier))
+    assert not is_best(worse, *earlier)
+    assert not is_best(60.0, *earlier)
+    assert not is_best(float("nan"))
 
 
 @pytest.mark.parametrize("changed", [{"data_order": 3}, {"version": 2}])

@@ -274,3 +274,22 @@ def test_phases_are_compiled():
         history = trainer.fit(tf.data.Dataset.from_tensors(images_of(BATCH)), epochs=4, verbose=0)
     assert np.all(np.isfinite(history.history["loss_G"]))
     assert 0 < traced.call_count < 4  # steps
+
+
+def test_a_trainer_as_a_whole_is_not_saved_but_the_remedy_is_named(tmp_path):
+    callback = keras.callbacks.ModelCheckpoint(str(tmp_path / "trainer.keras"))
+    dataset = tf.data.Dataset.from_tensors(images_of(BATCH))
+    with pytest.raises(NotImplementedError, match=r"trainer.keras: .* save_weights.*G_ema.save"):
+        make_trainer().fit(dataset, verbose=0, callbacks=[callback])
+
+
+def test_weights_loaded_before_compile_come_with_a_warning_that_the_rest_is_lost(tmp_path, recwarn):
+    trainer = make_trainer()
+    trainer.save_weights(tmp_path / "trainer.weights.h5")
+    other = StyleGANTrainer(trainer.G, trainer.D)
+    with pytest.warns(UserWarning, match="without compile: .* neither optimizers nor .* call compile first"):
+        other.load_weights(tmp_path / "trainer.weights.h5")
+    recwarn.clear()
+    other.save_weights(tmp_path / "networks.weights.h5")
+    StyleGANTrainer(trainer.G, trainer.D).load_weights(tmp_path / "networks.weights.h5")
+    assert not [warning for warning in recwarn if "without compile" in str(warning.message)]

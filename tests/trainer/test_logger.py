@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import shutil
 import sys
 import threading
@@ -24,6 +25,7 @@ from trainer import run_dir
 from trainer.checkpoint import StateCopy
 from trainer.errors import TrainingError
 from trainer.logger import RunLogger
+from trainer.progress_bar import ProgressBar
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
 from trainer.stats import moments
@@ -270,3 +272,45 @@ def test_metrics_in_which_two_processes_were_killed_are_left_out(logger, monkeyp
     ]
     logger.on_evaluation()  # at the end of a run that has nothing left to train
     assert len(evaluated) == 2
+
+
+@pytest.mark.parametrize("dead", ["pipe", "terminal"])
+def test_a_dead_stdout_ends_nothing(logger, monkeypatch, dead):
+    """As when Ctrl-C has ended `tee`, or a terminal was closed."""
+    ours, theirs = os.pipe() if dead == "pipe" else os.openpty()
+    os.close(ours)
+    with open(theirs, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        for line in ("stopping", "stopped"):
+            logger.log(line)
+        print("later")
+    monkeypatch.undo()
+    assert (logger.run / "log.txt").read_text() == "stopping\nstopped\n"
+
+
+def test_a_terminal_that_is_closed_ends_no_bar(monkeypatch):
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        bar = ProgressBar(1.0, 0.0)
+        assert not bar.disable
+        bar.advance_to(0.1)
+        os.close(ours)
+        bar.refresh()
+        bar.advance_to(0.2)
+        bar.close()
+    monkeypatch.undo()
+
+
+def test_grids_take_no_more_memory_than_training(logger, monkeypatch):
+    counts = []
+
+    def G_ema(inputs):
+        counts.append(len(inputs["z"]))
+        return tf.zeros([counts[-1], 16, 16, 3])
+
+    monkeypatch.setattr(logger.state, "G_ema", G_ema)
+    for batch_per_replica in (4, 64):
+        logger.options = dataclasses.replace(logger.options, batch=64, batch_per_replica=batch_per_replica)
+        logger._save_fakes()
+    assert counts == [4] * 32 + [16] * 8

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_lost_workers_are_named_where_tensorflow_names_them(text, named):
     ],
 )
 def test_one_line_with_the_remedy(run, error, words):
-    with pytest.raises(TrainingError) as failure, loop._one_line_errors(run, Workers(2)):
+    with pytest.raises(TrainingError) as failure, loop.one_line_errors(run, Workers(2)):
         raise error
     message = str(failure.value)
     assert [word for word in words if word not in message] == []
@@ -83,7 +84,7 @@ def test_one_line_with_the_remedy(run, error, words):
 
 
 def test_before_the_first_checkpoint_the_command_is_to_be_repeated(tmp_path):
-    with pytest.raises(TrainingError) as failure, loop._one_line_errors(tmp_path, Workers(1)):
+    with pytest.raises(TrainingError) as failure, loop.one_line_errors(tmp_path, Workers(1)):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
     advice = "with a smaller --batch_per_replica, repeat the command, as there is no checkpoint yet"
     assert str(failure.value) == f"a device has too little memory (OOM when allocating); {advice}"
@@ -112,7 +113,7 @@ def test_data_errors_that_a_resumed_run_cannot_help_stay_what_they_are(run, face
     for folder, data in ((run, None), (tmp_path / "without-checkpoints", open_dataset(faces))):
         with (
             pytest.raises(DataError, match=r"^the iterator has ended$"),
-            loop._one_line_errors(folder, Workers(1), data),
+            loop.one_line_errors(folder, Workers(1), data),
         ):
             raise DataError("the iterator has ended")
 
@@ -133,7 +134,7 @@ def test_temporary_files_go_to_the_run_folder_where_there_is_no_other_place(run,
 
 def test_errors_of_the_program_itself_stay_what_they_are(run):
     error = tf.errors.InvalidArgumentError(None, None, "shapes")
-    with pytest.raises(tf.errors.InvalidArgumentError), loop._one_line_errors(run, Workers(1)):
+    with pytest.raises(tf.errors.InvalidArgumentError), loop.one_line_errors(run, Workers(1)):
         raise error
 
 
@@ -149,6 +150,44 @@ def test_several_workers_agree_on_stopping_every_few_steps():
     assert [step for step, stop in enumerate(stopped) if stop] == [0, 4, 6, 8]
     assert Asked.times == 4
     assert loop._stop_requested([2], Asked(1), 1, Due()) and not loop._stop_requested([], Asked(1), 1, Due())
+
+
+def test_signals_are_left_to_the_main_thread():
+    """Python allows no other thread to handle them; a notebook or a test may train in one."""
+    before, received = signal.getsignal(signal.SIGTERM), []
+
+    def enter():
+        with loop._stop_signals(received):
+            return signal.getsignal(signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(enter).result() == before
+    assert enter() != before == signal.getsignal(signal.SIGTERM)
+
+
+def test_workers_that_do_not_meet_before_the_first_step_end_with_one_line(faces, tmp_path, monkeypatch):
+    class Lost(Workers):
+        def __init__(self, _strategy):
+            super().__init__(2)
+
+        def require_equal(self, number, what):
+            raise tf.errors.UnavailableError(None, None, "Socket closed")
+
+    monkeypatch.setattr(loop, "Workers", Lost)
+    options = tiny_run.options(faces)
+    with pytest.raises(TrainingError, match=r"worker 1 \(host-1:1\): lost; .*Socket closed.*no checkpoint"):
+        loop.train(options, open_dataset(faces), run_dir.create(tmp_path, options))
+
+
+def test_the_last_checkpoint_comes_before_its_snapshot(faces, tmp_path, monkeypatch):
+    """A cluster kills a process soon after it has asked it to stop. Other snapshots come before their checkpoints."""
+    saved = []
+    for name in ("on_snapshot", "on_checkpoint"):
+        monkeypatch.setattr(loop.RunLogger, name, lambda self, name=name: saved.append((self.state.cur_nimg, name)))
+    options = tiny_run.options(faces, kimg=0.024, tick=0.016, snap=1)
+    with without_graphs():
+        loop.train(options, open_dataset(faces), run_dir.create(tmp_path, options))
+    assert saved == [(16, "on_snapshot"), (16, "on_checkpoint"), (24, "on_checkpoint"), (24, "on_snapshot")]
 
 
 class ManyBatches:

@@ -210,6 +210,14 @@ def test_path_lengths_of_a_linear_generator():
     np.testing.assert_allclose(penalty, (expected - moved) ** 2, rtol=1e-4)
 
 
+def test_an_overflowing_image_leaves_the_mean_path_length_as_it_was(path_length, monkeypatch):
+    arrays, G, latents = path_length
+    directions, mean = nhwc(arrays["pl_noise_nchw"]), tf.Variable(0.5)
+    with_directions(monkeypatch, directions * np.float32([np.nan, 1, 1, 1])[:, None, None, None])
+    losses.path_length_penalty(G, latents, tf.zeros([4, 2], tf.int32), mean)
+    assert float(mean) == 0.5
+
+
 def test_style_mixing_takes_the_later_styles_of_the_other_latent(path_length):
     _, G, latents = path_length
     mixed = dataclasses.replace(latents, mix_z=latents.z[::-1], mix_from=tf.constant([1, 5, 8, 3]))
@@ -447,6 +455,13 @@ def test_parts_of_a_batch_move_the_means_of_lecam_as_far_as_the_whole():
         for _ in range(num_parts):
             losses.lecam_penalty(fake, real, means, num_parts)
         np.testing.assert_allclose(means, [0.5 + 0.01 * (3 - 0.5), 0.5 + 0.01 * (-1 - 0.5)], rtol=1e-5)
+
+
+def test_an_overflow_leaves_the_means_as_they_were():
+    """A mean that is not finite would stay so for the rest of the run."""
+    real, fake, means = tf.constant([5.0, 1.0]), tf.constant([1.0, np.inf]), tf.Variable([0.5, 0.25])
+    losses.lecam_penalty(fake, real, means)
+    np.testing.assert_allclose(means, [0.5 + 0.01 * (3 - 0.5), 0.25], rtol=1e-5)
 
 
 # --- Generated images in place of real ones ---------------------------------------------------------------------------

@@ -39,12 +39,13 @@ from tests.helpers.bit_flips import cut
 from tests.helpers.clock_jump import JUMPS, JumpingClock
 from tests.helpers.kill_soak import QUICK
 from tests.helpers.kill_time import random_delay
-from tests.helpers.tiny_run import SIZE
+from tests.helpers.tiny_run import PLAIN, SIZE
 from tests.helpers.tools import CHROMIUM, skip
 from tests.helpers.training_process import BATCH, HANGS_AFTER_S, NAME, ROOT, finish, flags, only, scalars, start
 from trainer import distribution, run_dir
 from trainer import main as trainer_main
 from trainer.config import DEFAULTS, Options
+from trainer.errors import TrainingError
 
 MORE_STEPS = 16  # after resuming, so that R1 is among them wherever the run was stopped
 
@@ -869,3 +870,45 @@ def test_data_that_cannot_be_read_leave_the_last_checkpoint(tmp_path, noise, wri
     assert line.startswith(f"trainer.main: {file}: record {bad} is corrupt")
     run = only((tmp_path / "runs").iterdir())
     assert run_dir.resolve_resume_path(run)[1].name == f"{steps // 2 * 2 * BATCH:09d}"
+
+
+class Workers(distribution.Workers):
+    """One of two workers, to whom the other says what is given."""
+
+    def __init__(self, index, other=0):
+        self.index, self.count, self.other, self._addresses = index, 2, other, ["a:1", "b:1"]
+
+    def _gathered(self, number):
+        if isinstance(self.other, Exception):
+            raise self.other
+        return [number, self.other] if self.is_chief else [self.other, number]
+
+
+def test_the_chief_makes_the_folder_and_the_others_get_its_number(tmp_path):
+    with trainer_main._open_run(tmp_path, PLAIN, [], False, None, [], Workers(0)) as run:
+        assert run == tmp_path / f"00000-{PLAIN.description}" and run.is_dir()
+    with trainer_main._open_run(tmp_path, PLAIN, [], False, None, [], Workers(1, other=41)) as run:
+        assert run == tmp_path / f"00041-{PLAIN.description}" and not run.exists()
+
+
+def test_a_worker_that_is_lost_before_the_run_is_named(tmp_path):
+    lost = Workers(1, tf.errors.UnavailableError(None, None, "Socket closed"))
+    opened = trainer_main._open_run(tmp_path, PLAIN, [], False, None, [], lost)
+    with pytest.raises(TrainingError, match=r"^worker 0 \(a:1\): lost; .*\(Socket closed\)"), opened:
+        raise AssertionError("opened")
+
+
+def test_workers_that_would_resume_from_different_checkpoints_are_refused(tmp_path, faces, monkeypatch, capsys):
+    """Such as from folders of their own; one of them would wait for the other forever."""
+    monkeypatch.setattr(distribution, "Workers", lambda strategy: Workers(0, other=8000))
+    assert trainer_main.main([*flags(tmp_path / "runs", faces), "--resume=latest"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("trainer.main: images seen at the checkpoints to resume from (-1: a new run) differ between")
+    assert "the workers ([-1, 8000])" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_stopped_before_its_first_checkpoint_is_not_said_to_resume(tmp_path):
+    """Such as after a bad first tick."""
+    text = trainer_main._how_to_continue("sg3tf train", tmp_path)
+    assert text == "Stopped; repeat the command, as there is no checkpoint yet"

@@ -42,6 +42,26 @@ def test_all_return_once_the_last_has_come():
         server.close()
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_addresses_may_be_of_ipv6_or_ipv4():
+    first, second = (address.rpartition(":")[2] for address in free_addresses(2))
+    addresses, servers = [f"[::1]:{first}", f"127.0.0.1:{second}"], []
+
+    def run(index):
+        wait_for_workers(addresses, index, 10)
+        host, port = [("::1", first), ("127.0.0.1", second)][index]
+        servers.append(socket.create_server((host, int(port)), family=socket.AF_INET if index else socket.AF_INET6))
+
+    threads = [threading.Thread(target=run, args=[index]) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(servers) == 2
+    for server in servers:
+        server.close()
+
+
 def test_missing_workers_are_named():
     addresses, start = [*free_addresses(2), "no-such-host.invalid:12345"], time.monotonic()
     with (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +56,13 @@ def test_the_number_follows_the_highest_of_any_run(tmp_path):
     for name in ("00002-something-else", "00041-x", "99-no-run", "demo", "000990-no-run"):
         (tmp_path / name).mkdir()
     assert run_dir.create(tmp_path, PLAIN).name == f"00042-{NAME}"
+
+
+def test_a_number_that_another_process_has_just_taken_is_skipped(tmp_path, monkeypatch):
+    for _ in range(2):
+        run_dir.create(tmp_path, PLAIN)
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter([]))  # as they were when this process looked
+    assert run_dir.create(tmp_path, PLAIN).name == f"00002-{NAME}"
 
 
 def test_a_new_folder_holds_the_options(tmp_path):
@@ -206,7 +215,7 @@ def test_resume_path_may_be_relative(tmp_path, monkeypatch):
     run = run_dir.create(tmp_path, PLAIN)
     checkpoint = make_checkpoint(run, 16)
     monkeypatch.chdir(run)
-    assert run_dir.resolve_resume_path(run_dir.Path(".")) == (run, checkpoint)
+    assert run_dir.resolve_resume_path(Path(".")) == (run, checkpoint)
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -435,15 +444,62 @@ def test_a_run_resumed_from_an_older_checkpoint_continues_from_there_after_a_kil
 
 
 def test_a_discarded_checkpoint_is_refused_until_all_is_moved_back(run):
-    before = ResumePoint.from_path(run)
+    before, values = ResumePoint.from_path(run), {"stats.jsonl": "{}\n{}\n", "metric-swd.jsonl": "{}\n"}
+    for name, lines in values.items():
+        (run / name).write_text(lines)
     resume(checkpoint(run, 16), gamma=9.0)
     dropped = run / "discarded" / "000000048"
     with pytest.raises(OptionError, match=rf"--resume={dropped}: .* discarded this one.* --init_from={dropped}, or"):
         ResumePoint.from_path(dropped)
     assert run_dir.resolve_resume_path(dropped, "init_from") == (run, dropped)
+    for name in values:
+        (run / name).write_text("")  # as when the process begins to train
     for path in list((run / "discarded").iterdir()):
         path.replace(run / ("checkpoints" if path.is_dir() else ".") / path.name)
     assert ResumePoint.from_path(run) == before
+    assert {name: (run / name).read_text() for name in values} == values
+
+
+def test_files_without_a_checkpoint_leave_the_options_of_discarded_ones(run):
+    """As of a process that was killed between a snapshot and its checkpoint."""
+    resume(run, gamma=4.0)
+    make_checkpoint(run, 64)
+    resume(checkpoint(run, 32))
+    (run / "fakes000000_040.png").touch()
+    resume(run, gamma=9.0)
+    assert (run / "discarded" / "fakes000000_040.png").exists()
+    assert read_options(run / "discarded" / "options.json")[0].gamma == 4.0
+
+
+@pytest.mark.parametrize("moves", range(5))
+def test_a_kill_while_later_files_are_moved_leaves_what_can_be_resumed(run, monkeypatch, moves):
+    """With the options of the checkpoint, whichever it is, and in the end with all options of the discarded ones."""
+    gammas = {16: 2.0, 32: 3.0, 48: 4.0}
+    resume(checkpoint(run, 32), gamma=3.0)
+    make_checkpoint(run, 48)
+    resume(run, gamma=4.0)
+    (run / "network-snapshot-000000_040.keras").touch()
+    whole, replace, left = (run / "options.json").read_bytes(), Path.replace, iter(range(moves))
+
+    def replace_or_die(self, target):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_or_die)
+    with contextlib.suppress(KeyboardInterrupt):
+        resume(checkpoint(run, 16))
+    monkeypatch.undo()
+    assert (run / "discarded" / "options.json").read_bytes() == whole
+    point = ResumePoint.from_path(run)
+    newest = int(point.checkpoint.name)
+    assert point.options.gamma == gammas[newest]
+    assert newest == [48, 32, 32, 16, 16][moves]
+    resume(checkpoint(run, 16))
+    assert (run / "discarded" / "options.json").read_bytes() == whole
+    assert [path.name for path in run_dir.checkpoints(run)] == ["000000016"]
+    assert read_options(run / "options.json")[0].gamma == 2.0
+    assert (run / "discarded" / "network-snapshot-000000_040.keras").exists()
 
 
 def test_a_damaged_checkpoint_is_refused_before_newer_ones_are_moved(run):

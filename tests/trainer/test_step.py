@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -494,6 +496,40 @@ def test_apa_replaces_the_same_images_in_all_phases(train_step, loss):
     replaced = [train_step.random_inputs.pseudo_real(8 * step, 0.3).replaced for step in range(500)]
     # 4000 draws: the standard deviation of their mean is sqrt(0.3 * 0.7 / 4000) = 0.007.
     assert np.mean(replaced) == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("what", ["gradients", "measurement"])
+def test_the_parts_of_a_batch_are_computed_one_after_another(train_step, monkeypatch, what):
+    """Otherwise TensorFlow may hold the activations of all of them at the same time."""
+    weight, parts = SimpleNamespace(value=tf.Variable(2.0)), []
+
+    def loss(_state, part):
+        parts.append(part)
+        return part * weight.value, {"Loss": part}
+
+    monkeypatch.setattr(train_step, "num_accumulation_steps", 3)
+    measure = train_step._measurement(lambda state, part: loss(state, part)[1])
+
+    @tf.function
+    def step(inputs):
+        return train_step._accumulate(loss, inputs, [weight])[0] if what == "gradients" else measure(inputs)
+
+    step.get_concrete_function(tf.zeros([6]))
+    for earlier, later in itertools.pairwise(parts):
+        assert earlier.op in ancestors(later.op)
+    values = train_step._accumulate(loss, tf.range(6.0), [weight])
+    assert float(values[0][0]) == 2.5 and values[2]["Loss"].numpy().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def ancestors(operation):
+    """Operations that are computed before one."""
+    found, left = set(), [operation]
+    while left:
+        one = left.pop()
+        before = {*one.control_inputs, *(tensor.op for tensor in one.inputs)} - found
+        found |= before
+        left += before
+    return found
 
 
 def test_a_batch_that_does_not_divide_names_the_values(train_step):
