@@ -67,7 +67,7 @@ class StyleGANTrainer(keras.Model):
 
     def __init__(self, G: BaseGenerator, D: Discriminator, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.G, self.D, self.G_ema = G, D, build_generator(G.config)
+        self.G, self.D, self.G_ema = G, D, build_generator(G.config, dtype="float32")
         self.G_ema.set_weights(G.get_weights())
         self.step = self.cur_nimg = 0
         self.built = True

@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 def _main(name: str, values: flags.FlagValues) -> int:
     started = time.monotonic()
     # Imported here, so that --help and errors in flags do not load TensorFlow.
+    from sg3tf.ops import use_backend
     from trainer import run_dir
-    from trainer.distribution import Workers
+    from trainer.distribution import Workers, training_backend_for
     from trainer.loop import one_line_errors, train
     from trainer.resolve import resolve
     from trainer.run_dir import ResumePoint
@@ -68,6 +69,11 @@ def _main(name: str, values: flags.FlagValues) -> int:
     point = None if values.resume in (None, "latest") else ResumePoint.from_path(Path(values.resume))
     strategy = _connect(given, values.strategy, point)
     replicas, outdir, workers = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy)
+    try:
+        with use_backend(training_backend_for(strategy)):  # asks for the library, if SG3TF_OPS does
+            pass
+    except RuntimeError as error:
+        raise OptionError(str(error)) from error
 
     options, dataset, held_out = resolve(given, replicas, point)
     if values.resume == "latest" and (latest := run_dir.latest_matching_run(outdir, options)):

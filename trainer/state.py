@@ -78,11 +78,11 @@ class TrainState:
             keras.utils.set_random_seed(options.seed)
             self.G = build_generator(options.generator(), dtype=options.policy)
             self.D = Discriminator(options.discriminator(), dtype=options.policy)
-            self.G_ema = build_generator(options.generator())
+            self.G_ema = build_generator(options.generator(), dtype="float32")
             self.G_ema.set_weights(self.G.get_weights())
             self._spare = SpareGenerator(self.G_ema)
             widths = power_ema.TRACKED if options.posthoc_ema else ()
-            self.power_emas = {sigma_rel: build_generator(options.generator()) for sigma_rel in widths}
+            self.power_emas = {s: build_generator(options.generator(), dtype="float32") for s in widths}
             freeze(self.D, options.freezed)
             self.g_optimizer = lazy_adam(options.glr, options.pl_interval if options.pl_weight else None, parts)
             self.d_optimizer = lazy_adam(options.dlr, options.r1_interval if options.gamma else None, parts)

@@ -35,6 +35,7 @@ from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
 from sg3tf.models.loading import discriminator_beside, load_model
 from sg3tf.models.run_folder import progress_name, snapshot_name
+from sg3tf.ops import native
 from tests.helpers.bit_flips import cut
 from tests.helpers.clock_jump import JUMPS, JumpingClock
 from tests.helpers.kill_soak import QUICK
@@ -835,6 +836,15 @@ def test_help_lists_every_flag(capsys):
     text = capsys.readouterr().out
     for name in (*DEFAULTS, "outdir", "resume", "fp32", "dry_run"):
         assert re.search(rf"^  --(\[no\])?{name}$", text, re.MULTILINE), name
+
+
+def test_native_operations_that_are_missing_are_one_line(unlabeled, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    monkeypatch.setenv("SG3TF_OPS", "native")
+    monkeypatch.setattr(distribution, "make_strategy", lambda *_: tf.distribute.get_strategy())
+    assert trainer_main.main(flags(tmp_path / "runs", unlabeled)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer.main: native operations asked for, but there is no {tmp_path}")
 
 
 @pytest.mark.slow
