@@ -14,14 +14,23 @@ DATA ?=
 KIMG ?= 12
 BIN := .venv/bin
 
-# An environment of another Python version is cleared first, because venv would keep its bin/python.
+# An environment of another Python version is cleared first, because venv would keep its bin/python; so is one that is
+# stale, by the second argument. What a link leads to is never cleared.
 VERSION := import sys; print(sys.version_info[:2])
 define make_environment
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || \
 	  { echo "no Python 3.11 to 3.13 found, which TensorFlow 2.21 needs: make PYTHON=/path/to/python3"; exit 1; }
-	@clear=; there=$$($(1)/bin/python -c '$(VERSION)' 2>/dev/null); [ "$$there" = "$$($(PYTHON) -c '$(VERSION)')" ] || clear=--clear; \
+	@clear=; there=$$($(1)/bin/python -c '$(VERSION)' 2>/dev/null); \
+	  { [ -z "$(2)" ] && [ "$$there" = "$$($(PYTHON) -c '$(VERSION)')" ]; } || [ -L $(1) ] || clear=--clear; \
 	  $(PYTHON) -m venv $$clear $(1)
 endef
+
+# The programs in .venv/bin name the folder of the checkout, which .venv/.installed holds (of earlier revisions, nothing).
+# After it was moved or copied, or if the interpreter is gone, .venv is stale. Behind a link may be the environment of
+# another checkout, which is left as it is.
+STATE_OF_VENV := $(shell made_in=$$(cat .venv/.installed 2>/dev/null) || exit; runs() { [ -x .venv/bin/python ]; }; \
+  if [ "$$made_in" = "$(CURDIR)" ] && runs; then :; elif [ -L .venv ]; then echo linked; \
+  elif [ -n "$$made_in" ] || ! runs; then echo stale; fi)
 
 .PHONY: explorer explorer-tools docs format soak soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
@@ -68,14 +77,15 @@ run_tests = $(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=tar
 .PHONY: $(TEST_GROUPS)
 $(TEST_GROUPS):
 	@echo "== $@"
-	@$(BIN)/python -m pytest $@ $(if $(filter tests/sg3tf,$@),--ignore=tests/sg3tf/ops) $(PYTEST_FLAGS)
+	@env -u PYTHONUNBUFFERED $(BIN)/python -m pytest $@ $(if $(filter tests/sg3tf,$@),--ignore=tests/sg3tf/ops) $(PYTEST_FLAGS)
 
 test: .venv/.installed
 	@$(MAKE) --no-print-directory --jobs=2 native-test test-beam .venv-clients/.installed
 	@$(MAKE) --no-print-directory explorer-tools  # uses apt, as the installation of Bazel does, so not in parallel
 	@$(run_tests)
 
-test-fast: native
+test-fast: .venv/.installed
+	@custom_ops/install.sh $(BIN)/python || echo "tests of native operations are skipped"
 	@$(run_tests) PYTEST_FLAGS='-m "not slow"'
 
 # Apache Beam needs an older protobuf than TensorFlow's tests; building data sets does not need TensorFlow.
@@ -108,17 +118,17 @@ soak-serving: .venv/.installed
 	exit $$status
 
 # Public gRPC clients of TensorFlow Serving, generated for an older protobuf; two of them have packages with the same
-# names. Without npm, the client for Node is skipped.
+# names. Without npm, the client for Node is skipped; where npm fails, it is tried again by the next make test.
 .venv-clients/.installed: Makefile
 	$(call make_environment,.venv-clients)
 	.venv-clients/bin/python -m pip install --quiet "grpcio>=1.70" "protobuf==3.20.3" "numpy>=2.0"
 	.venv-clients/bin/python -m pip install --quiet --no-deps --upgrade --target .venv-clients/min-tfs-client min-tfs-client==1.0.2
 	.venv-clients/bin/python -m pip install --quiet --no-deps --upgrade --target .venv-clients/serving-client \
 	  tensorflow-serving-client-grpc==2.3.0
-	@command -v npm >/dev/null || echo "no npm: the client for Node is not tested"
-	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix .venv-clients \
-	  @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
-	touch $@
+	@if ! command -v npm >/dev/null; then echo "no npm: the client for Node is not tested"; touch $@; \
+	elif npm install --loglevel=error --no-audit --no-fund --prefix .venv-clients \
+	  @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1 >/dev/null; then touch $@; \
+	else [ -z "$$CI" ] && echo "npm cannot install: the client for Node is not tested"; fi
 
 # The built files of the web page, which are committed; a test fails when they are stale.
 explorer: serving/explorer/node_modules/.package-lock.json
@@ -126,16 +136,17 @@ explorer: serving/explorer/node_modules/.package-lock.json
 
 # Requirements of the explorer's tests: its packages, and a browser.
 explorer-tools:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory serving/explorer/node_modules/.package-lock.json; \
-	else echo "no npm: the explorer is not tested"; fi
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	@if ! command -v npm >/dev/null; then echo "no npm: the explorer is not tested"; \
+	else $(MAKE) --no-print-directory serving/explorer/node_modules/.package-lock.json || \
+	  { [ -z "$$CI" ] && echo "npm cannot install: the explorer is not tested"; }; fi
+	@for name in chromium chromium-browser google-chrome; do command -v $$name && break; done >/dev/null || \
 	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
 	    { apt-get install --yes --quiet=2 chromium || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; }; } >/dev/null 2>&1; } || \
 	  echo "no Chromium, and it cannot be installed here: the explorer is not tested in a browser"
 
 # Not npm ci, which fails if the registry lacks an optional Vite package for Windows.
 serving/explorer/node_modules/.package-lock.json: serving/explorer/package-lock.json
-	cd serving/explorer && npm install --silent --no-save
+	cd serving/explorer && npm install --loglevel=error --no-save >/dev/null
 	touch $@
 
 docs: .venv/.installed
@@ -155,11 +166,14 @@ lint: .venv/.installed
 	$(BIN)/python tools/prose.py
 	$(BIN)/mypy tools sg3tf trainer serving examples/demo benchmarks configure.py custom_ops/gpu
 
-.venv/.installed: pyproject.toml constraints.txt
-	$(call make_environment,.venv)
+ifeq ($(STATE_OF_VENV),stale)
+.PHONY: .venv/.installed
+endif
+.venv/.installed: $(if $(filter linked,$(STATE_OF_VENV)),,pyproject.toml constraints.txt)
+	$(call make_environment,.venv,$(filter stale,$(STATE_OF_VENV)))
 	@echo "installing into .venv, which takes a few minutes"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,onnx,litert,hub,metrics,video,lmdb,parquet,profile,photos,docs,dev]"
-	touch $@
+	@echo "$(CURDIR)" >$@
 
 clean:
 	rm -rf .venv .venv-beam .venv-clients build dist serving/explorer/node_modules sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -80,11 +80,24 @@ def training_flags(option: str) -> list[str]:
 def train(outdir: Path, arguments: Sequence[str]) -> None:
     """Train to the end in `outdir`, which has no other run; continue if a process was killed.
 
+    Its output goes to stderr, because lines of JSON go to stdout. After Ctrl-C, which it receives as well, it saves a
+    checkpoint before this function ends.
+
     Raises:
         ValueError: training has failed.
+        KeyboardInterrupt: it was interrupted.
     """
     command = ["-m", "trainer.main", f"--outdir={outdir}", "--resume=latest", *arguments]
-    if status := subprocess.run([sys.executable, *command]).returncode:
+    interrupted = False
+    with subprocess.Popen([sys.executable, *command], stdout=sys.stderr) as process:
+        while process.returncode is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                interrupted = True
+    if interrupted or process.returncode == 130:
+        raise KeyboardInterrupt("stopped; the same command continues")
+    if status := process.returncode:
         raise ValueError(f"python {shlex.join(command)} failed with status {status}; its message is above")
 
 

@@ -24,6 +24,8 @@ command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler 
 "$python" configure.py
 # A compiler that reads TensorFlow's headers takes up to 2 GB.
 fitting=$(awk '/^MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)
+limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)  # of a container; "max" where there is none
+[[ $limit =~ ^[0-9]+$ ]] && fitting=$((limit / 2000000000 < fitting ? limit / 2000000000 : fitting))
 cores=$(nproc)
 jobs=$((fitting < cores ? (fitting < 1 ? 1 : fitting) : cores))
 "$bazel" build --jobs="${SG3TF_JOBS:-$jobs}" "${products[@]/#///custom_ops:}"

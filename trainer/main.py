@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from sg3tf.utils import command_line
+from sg3tf.utils import command_line, extras
 from sg3tf.utils.output import ignoring_lost_output
 from trainer import option_flags
 from trainer.config import DEFAULTS, Change, Options
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 
 def _main(name: str, values: flags.FlagValues) -> int:
     started = time.monotonic()
+    extras.require("tensorboard", extra="train", purpose="sg3tf train")
     # Imported here, so that --help and errors in flags do not load TensorFlow.
     from sg3tf.ops import use_backend
     from trainer import run_dir

@@ -118,7 +118,7 @@ def _folder(options: flags.FlagValues) -> Path:
 
 
 def _keep_source(options: flags.FlagValues, out: Path) -> None:
-    """Record --data and --network in `out`.
+    """Record --data and --network in `out`, and print a line if --data has changed since its pictures were taken.
 
     Raises:
         ValueError: `out` already has a data set from another source.
@@ -128,6 +128,7 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
         "data": os.path.abspath(options.data) if options.data else "",
         "network": os.path.abspath(options.network) if options.network != _NETWORK else "",  # a checkout may move
     }
+    state = _state_of_files(options.data) if options.data else {}
     if (out / "data").exists() and not file.exists():
         print(f"{out} is from an earlier revision: if it was begun with other pictures, remove it and run again")
     elif (out / "data").exists():
@@ -137,8 +138,19 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
                 before = f"with --{name}={begun[name]}" if begun[name] else f"without --{name}"
                 remedy = "move or remove that folder, or choose another with --out"
                 raise ValueError(f"--{name}={options[name].value}: {out} was begun {before}; {remedy}")
+        begun_with = begun.get("files", state)  # earlier revisions did not keep it
+        if state != begun_with:
+            print(f"new pictures in {options.data} are not used; to start over, remove {out}")
+        state = begun_with
     with atomic_write(file) as written:
-        written.write(json.dumps(source).encode())
+        written.write(json.dumps({**source, "files": state}).encode())
+
+
+def _state_of_files(data: str) -> dict[str, float]:
+    """Number of files in a folder (1 for a file), and the newest time of their last change in seconds."""
+    paths = [data, *(os.path.join(folder, name) for folder, _, names in os.walk(data) for name in names)]
+    times = [os.path.getmtime(path) for path in paths if os.path.isfile(path)]
+    return {"count": len(times), "newest": max(times, default=0.0)}
 
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
@@ -146,20 +158,28 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
 
 @contextlib.contextmanager
 def _native_build(out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Build the native operations in the background, at low priority."""
+    """Build the native operations in the background, at low priority, and stop the build with all its processes.
+
+    They are in a session of their own, which Ctrl-C does not reach.
+    """
     command = ["nice", str(_ROOT / "custom_ops/install.sh"), sys.executable, "--no-xla"]
     with (
         (out / "native-build.log").open("wb") as log,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True) as process,
     ):
         try:
             yield process
         finally:
-            process.terminate()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
 
 
 def _wait_for(build: subprocess.Popen[bytes], out: Path) -> None:
-    if _status_of(build):
+    try:
+        status = build.wait()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_STOPPED) from None
+    if status:
         lines = (out / "native-build.log").read_text(errors="replace").splitlines() or ["nothing was printed"]
         print(f"not built, so training takes longer: {lines[-1]} ({out / 'native-build.log'})")
     else:
@@ -257,10 +277,15 @@ def _ask_server(address: str, out: Path) -> None:
 
 
 def _next_commands(options: flags.FlagValues, run: Path, models: Path) -> str:
-    return f"""train further    make demo{f" DATA={options.data}" if options.data else ""}
-watch            .venv/bin/tensorboard --logdir={run.parent}
-generate         .venv/bin/sg3tf generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
-serve            .venv/bin/sg3tf serve --model_base_path={models}
+    again = ["make", "demo", *([f"DATA={options.data}"] if options.data else [])]
+    defaults = {name: options[name].default for name in ("data", "network", "out")}
+    given = {name: options[name].value for name, default in defaults.items() if options[name].value != default}
+    if given.keys() & {"network", "out"}:  # which make demo does not take
+        again = [".venv/bin/python", "examples/demo/demo.py", *(f"--{name}={value}" for name, value in given.items())]
+    return f"""train further    {shlex.join(again)}
+watch            .venv/bin/tensorboard {shlex.quote(f"--logdir={run.parent}")}
+generate         .venv/bin/sg3tf generate grid {shlex.quote(f"--network={run}")} --seeds=0-15 --trunc=0.7 --out=grid.png
+serve            .venv/bin/sg3tf serve {shlex.quote(f"--model_base_path={models}")}
 ask the server   .venv/bin/sg3tf generate grid --network=grpc://127.0.0.1:8500/sg3 --seeds=100-115 --out=grid.png"""
 
 

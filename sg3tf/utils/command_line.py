@@ -150,8 +150,9 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         The status of `function`; 1 after an expected error; 130 after Ctrl-C.
     """
     startup_notices.hide()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale cannot encode must not end a program
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the locale cannot encode must not end a program; pipes and log files show every line at once.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         status = function() or 0
         if sys.stdout:  # None if it was closed before the start

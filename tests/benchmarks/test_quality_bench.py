@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,30 @@ def test_training_that_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     with pytest.raises(ValueError, match="trainer.main .*--nonsense failed with status 1; its message is above"):
         quality_bench.train(tmp_path, ["--nonsense"])
     assert "nonsense" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("status", [0, 1, 130])
+def test_ctrl_c_waits_for_the_trainer_to_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], status: int
+):
+    """Its lines are not among those of the benchmark."""
+    trainer = tmp_path / "trainer.py"
+    trainer.write_text(f"""#!{sys.executable}
+import os, pathlib, signal, sys, time
+def save(*_):
+    time.sleep(1)
+    print("saved", flush=True)
+    sys.exit({status})
+signal.signal(signal.SIGINT, save)
+for process in os.getppid(), os.getpid():  # as a terminal does
+    os.kill(process, signal.SIGINT)
+time.sleep(60)
+""")
+    trainer.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(trainer))
+    with pytest.raises(KeyboardInterrupt, match="stopped; the same command continues"):
+        quality_bench.train(tmp_path, [])
+    assert capfd.readouterr() == ("", "saved\n")
 
 
 def test_unknown_option():

@@ -39,6 +39,24 @@ def test_libraries_are_of_one_build(tmp_path: Path, is_new: bool) -> None:
         assert install(tmp_path, "old", "--no-xla") == all_three
 
 
+@pytest.mark.parametrize(("limit", "jobs"), [("5000000000", 2), ("1000000", 1), ("max", 3), (None, 3)])
+def test_jobs_fit_into_the_memory_of_a_container(tmp_path: Path, limit: str | None, jobs: int) -> None:
+    """A container's limit is not in /proc/meminfo."""
+    (tmp_path / "bin").mkdir()
+    for name, line in {
+        "cat": f"echo {limit}" if limit else "exit 1",
+        "nproc": "echo 3",
+        "awk": "echo 64",  # jobs that fit into the memory of the machine
+        "g++": ":",
+        "bazel": f'echo "$2" >"{tmp_path}/jobs"; exit 1',
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    subprocess.run([ROOT / "custom_ops/install.sh", "true"], env=environment)
+    assert (tmp_path / "jobs").read_text() == f"--jobs={jobs}\n"
+
+
 def test_a_library_for_xla_alone_is_removed(tmp_path: Path) -> None:
     install(tmp_path, "old")
     (tmp_path / "sg3tf/ops/lib/_sg3tf_native.so").unlink()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +151,69 @@ def test_a_folder_keeps_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         demo._keep_source(options_of(data="/cats/images", network="other.keras"), out)
     (out / "source.json").unlink()  # of an earlier version
     demo._keep_source(options_of(data="/dogs/images"), out)
+
+
+def test_pictures_that_are_added_later_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures, out = tmp_path / "holiday", tmp_path / "out"
+    (pictures / "beach").mkdir(parents=True)
+    (pictures / "beach" / "1.jpg").touch()
+    out.mkdir()
+    options = options_of(data=str(pictures))
+    for _ in range(2):
+        demo._keep_source(options, out)
+        (out / "data").mkdir(exist_ok=True)
+    assert capsys.readouterr().out == ""
+    (pictures / "beach" / "2.jpg").touch()
+    for _ in range(2):
+        demo._keep_source(options, out)
+        expected = f"new pictures in {pictures} are not used; to start over, remove {out}\n"
+        assert capsys.readouterr().out == expected
+    source = json.loads((out / "source.json").read_text())
+    del source["files"]  # as an earlier revision wrote it
+    (out / "source.json").write_text(json.dumps(source))
+    demo._keep_source(options, out)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, "make demo"),
+        ({"data": "my pictures"}, "make demo 'DATA=my pictures'"),
+        ({"network": "my.keras"}, ".venv/bin/python examples/demo/demo.py --network=my.keras"),
+        ({"data": "a b", "out": "c d"}, ".venv/bin/python examples/demo/demo.py '--data=a b' '--out=c d'"),
+    ],
+)
+def test_the_next_commands_can_be_pasted(given: dict[str, str], command: str) -> None:
+    commands = demo._next_commands(options_of(**given), Path("c d/training/00000-a"), Path("c d/models"))
+    first, *others = [re.split(r"  +", line, maxsplit=1)[1] for line in commands.splitlines()]
+    assert first == command
+    words = [word for other in others for word in shlex.split(other)]
+    expected = {"--logdir=c d/training", "--network=c d/training/00000-a", "--model_base_path=c d/models"}
+    assert expected <= set(words)
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_the_native_build_is_stopped_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_interrupted: bool
+) -> None:
+    """Of the shell that is started, only Bazel, its child, takes long."""
+    child = f"trap 'touch {tmp_path}/stopped; exit 1' TERM; touch {tmp_path}/started; sleep 60 & wait"
+    script = tmp_path / "custom_ops/install.sh"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nsh -c "{child}"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(demo, "_ROOT", tmp_path)
+    started = time.monotonic()
+    with contextlib.suppress(KeyboardInterrupt), demo._native_build(tmp_path) as build:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.02)
+        if is_interrupted:
+            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+            demo._wait_for(build, tmp_path)
+    while not (tmp_path / "stopped").exists() and time.monotonic() < started + 20:
+        time.sleep(0.02)
+    assert (tmp_path / "stopped").exists()
 
 
 @pytest.mark.parametrize(

@@ -831,6 +831,15 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "trainer.main: [Errno 28] No space left on device: 'runs/00000/options.json'\n"
 
 
+def test_a_missing_tensorboard_is_one_line(monkeypatch, capsys):
+    """The extra named metrics, for example, has all else that training imports."""
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setattr(distribution, "make_strategy", lambda *_: pytest.fail("was called"))
+    assert trainer_main.main(["--data=x", "--batch=8"], "sg3tf train") == 1
+    expected = "sg3tf train: sg3tf train needs the package tensorboard: pip install 'sg3tf[train]' ("
+    assert capsys.readouterr().err.startswith(expected)
+
+
 def test_help_lists_every_flag(capsys):
     assert trainer_main.main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from types import SimpleNamespace
 
@@ -18,14 +19,18 @@ PROGRAM = """
 import shutil, sys, tempfile
 from serving import explore
 explore._export = lambda network, base: shutil.copytree(sys.argv[1], base, dirs_exist_ok=True)
-explore.webbrowser.open = lambda page: print("opened", page) or True
+explore.webbrowser.open = lambda page: print("opened", page, flush=True) or True
 sys.exit(explore.main(sys.argv[2:]))
 """
 
 
 def start(base, *flags):
     command = [sys.executable, "-c", PROGRAM, base, *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    limit = threading.Timer(200, process.kill)  # of reading a line that does not come
+    limit.daemon = True
+    limit.start()
+    return process
 
 
 def test_a_page_until_ctrl_c(model_base_path, tmp_path, monkeypatch):

@@ -152,6 +152,14 @@ def test_standard_output_that_cannot_be_written() -> None:
     assert (process.returncode, process.stderr) == (1, "")
 
 
+def test_lines_are_written_at_once() -> None:
+    """Training prints a line in minutes, and log files and `tee` show it then."""
+    code = "import os; from sg3tf.utils import command_line as c; c.exit_status('a', lambda: print('x') or os._exit(3))"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "x\n"), done.stderr
+
+
 def test_closed_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdout", None)  # as after `>&-` in a shell
     assert run(lambda options: None, "--network=x") == 0
