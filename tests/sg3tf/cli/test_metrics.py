@@ -1,11 +1,9 @@
-"""sg3tf metrics; one process runs all command lines, with a detector of mean colors."""
+"""sg3tf metrics, in this process, with a detector of mean colors."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
-from sg3tf.cli import main as console
+from sg3tf.cli.main import main
 from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.encoding import encode_png
@@ -25,34 +23,11 @@ from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import open_data, uniform_classes
 from sg3tf.models import loading
 from sg3tf.models.loading import weights_digest
+from tests.helpers import console
+from tests.helpers.console import Result
 from tests.helpers.metric_stubs import MeanColor
 
-ROOT = Path(__file__).parents[3]
-PROGRAM = """
-import contextlib, io, json, sys
-from sg3tf.metrics import detectors
-from sg3tf.cli.main import main
-from tests.helpers.metric_stubs import MeanColor
-
-load = detectors.load
-detectors.load = lambda name, folder: MeanColor() if folder.name == "stubs" else load(name, folder)
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(["metrics", *arguments])
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
 WIDTH = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4}
-
-Result = tuple[int, str, str]  # exit status, standard output, standard error
-
-
-def run(*lines: list[str]) -> list[Result]:
-    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    return json.loads(process.stdout.splitlines()[-1])
 
 
 def saved(path: Path, preset: str, **config: int) -> Path:
@@ -97,7 +72,7 @@ def test_a_run_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(loading, "load_model", load_while_training)
     monkeypatch.setattr("sg3tf.metrics.Evaluation", Measured)
-    assert console.main(["metrics", f"--network={tmp_path}", "--metrics=swd"]) == 0
+    assert main(["metrics", f"--network={tmp_path}", "--metrics=swd"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert (line["kimg"], line["network"]) == (7, str(tmp_path))
 
@@ -116,17 +91,17 @@ def test_the_data_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     run = {"data_digest": open_data(data).digest, "resolution": 16}
     for recorded in (data, moved, "faces"):
         (tmp_path / "options.json").write_text(json.dumps(run | {"data": recorded}))
-        assert console.main(command) == 0
+        assert main(command) == 0
         assert (f"--data={data}, as in {tmp_path / 'options.json'}" in capsys.readouterr().err) == (recorded == data)
     (tmp_path / "options.json").write_text(json.dumps(run | {"data": data}))
-    assert console.main([*command, "--data="]) == console.main([*command, "--metrics=ppl2_wend"]) == 0
+    assert main([*command, "--data="]) == main([*command, "--metrics=ppl2_wend"]) == 0
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "cats.keras").symlink_to(tmp_path / "network-snapshot-000007.keras")
-    assert console.main([*command, f"--network={tmp_path / 'link' / 'cats.keras'}"]) == 0
+    assert main([*command, f"--network={tmp_path / 'link' / 'cats.keras'}"]) == 0
     default = ["swd", "kid_scattering"]
     assert seen == [(default, data), *[(default, None)] * 3, (["ppl2_wend"], None), (default, data)]
     (tmp_path / "options.json").write_text(json.dumps(run | {"data": data, "data_digest": "sha256:0"}))
-    assert console.main(command) == 1
+    assert main(command) == 1
     assert f"{data} holds other images than when {tmp_path} was trained; give --data" in capsys.readouterr().err
 
 
@@ -202,16 +177,22 @@ class Commands(NamedTuple):
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     folder = tmp_path_factory.mktemp("commands")
-    saved(folder / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)
+    saved(folder / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2, num_layers=4)
     saved(folder / "stylegan2.keras", "stylegan2")
-    saved(folder / "age.keras", "stylegan3-t", label_dim=1)
+    saved(folder / "age.keras", "stylegan3-t", label_dim=1, num_layers=4)
     for resolution, labeled in ((16, True), (16, False), (32, True)):
         faces(folder, resolution, labeled)
     (folder / "metrics.jsonl").write_text("{}\n")
     (folder / "empty").mkdir()
+    load = detectors.load
     lines = MEASURED | {name: flags for name, (flags, _) in REFUSED.items()}
-    results = run(*([flag.format(folder=folder) for flag in flags] for flags in lines.values()))
-    return Commands(folder, dict(zip(lines, results, strict=True)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detectors, "load", lambda name, at: MeanColor() if at.name == "stubs" else load(name, at))
+        results = {
+            name: console.run("metrics", *(flag.format(folder=folder) for flag in flags))
+            for name, flags in lines.items()
+        }
+    return Commands(folder, results)
 
 
 @pytest.mark.slow
