@@ -88,9 +88,11 @@ test-fast: .venv/.installed
 	@custom_ops/install.sh $(BIN)/python || echo "tests of native operations are skipped"
 	@$(run_tests) PYTEST_FLAGS='-m "not slow"'
 
-# Apache Beam needs an older protobuf than TensorFlow's tests; building data sets does not need TensorFlow.
+# Apache Beam needs an older protobuf than TensorFlow's tests; building data sets does not need TensorFlow. Reading them
+# is tested with TensorFlow.
+BEAM_TESTS := $(addprefix tests/sg3tf/data/,build sources test_example.py test_tfrecord.py)
 test-beam: .venv-beam/.installed
-	.venv-beam/bin/python -m pytest tests/sg3tf/data
+	.venv-beam/bin/python -m pytest $(BEAM_TESTS)
 
 .venv-beam/.installed: pyproject.toml
 	$(call make_environment,.venv-beam)

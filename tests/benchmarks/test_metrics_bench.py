@@ -47,7 +47,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_rows(tmp_path: Path) -> None:
     out = tmp_path / "metrics.json"
-    small = ["--presets=T-16", "--channel_base=128", "--channel_max=4", "--impl=xla", "--steps=1", "--batch=2"]
+    small = ["--presets=T-16", "--channel_base=128", "--channel_max=4", "--impl=matmul", "--steps=1", "--batch=2"]
     done = command(f"--out={out}", *small, "--metrics=eqt50k_int")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(out.read_text())["rows"]
@@ -59,7 +59,7 @@ def test_rows(tmp_path: Path) -> None:
 def test_features_are_timed_of_generated_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = MeanColor()
     monkeypatch.setattr(metrics_bench, "stand_in", lambda name, folder: detector)
-    timed = Timed(NETWORK, "xla", batch=4, steps=2, detector_dir=None)
+    timed = Timed(NETWORK, "matmul", batch=4, steps=2, detector_dir=None)
     seconds = timed.metrics(["fid50k_full", "is50k"])
     assert detector.seen == 8 + 4 * 5  # of data; and of two steps that warm up, two that are timed, and the last
     assert seconds.shape == (2,) and (seconds > 0).all()

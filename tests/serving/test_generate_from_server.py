@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from serving.saved_model import export_saved_model
+from serving.server.security import ApiKey, Certificate
 from sg3tf.generate.open_network import open_network
 from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.latents import transform_matrix, z_from_seeds
@@ -136,28 +137,28 @@ def test_no_tensorflow(server, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_tls_and_api_key(start_server, model_base_path, certificate, tmp_path):
+def test_tls_and_api_key(serve_here, model_base_path, certificate, tmp_path):
     (tmp_path / "key").write_text("open sesame\n")
-    tls = [f"--ssl_cert_file={certificate / 'cert.pem'}", f"--ssl_key_file={certificate / 'server.key'}"]
-    server = start_server(model_base_path, *tls, f"--api_key_file={tmp_path / 'key'}")
+    tls = Certificate(certificate / "cert.pem", certificate / "server.key")
+    address = serve_here(model_base_path, certificate=tls, key=ApiKey(tmp_path / "key"))
     flags = ["--class=1", "--seeds=0-3", f"--ssl_ca_file={certificate / 'cert.pem'}", "--out=grid.png"]
-    done = generate(server.address, tmp_path, "grid", *flags)
+    done = generate(address, tmp_path, "grid", *flags)
     assert done.returncode == 1 and "requires a key" in done.stderr, done.stderr
-    done = generate(server.address, tmp_path, "grid", *flags, "--api_key_file=key", "--timeout_s=30")
+    done = generate(address, tmp_path, "grid", *flags, "--api_key_file=key", "--timeout_s=30")
     assert done.returncode == 0, done.stderr
     assert pixels(tmp_path / "grid.png").shape == (16, 16, 3)
 
 
-def test_numbers_that_the_data_set_has_standardized(start_server, fake_generator, tmp_path):
+def test_numbers_that_the_data_set_has_standardized(serve_here, fake_generator, tmp_path):
     """Are given as they were before, to a server and to the SavedModel itself; the export validates its signature."""
     scale = {"mean": [40.0, 20200101.5], "std": [10.0, 2.0]}
     metadata = {"classes": [], "label_scale": scale}
     version = export_saved_model(fake_generator, tmp_path / "models", max_batch=1, metadata=metadata)
-    server = start_server(tmp_path / "models")
-    for network in (open_network(f"grpc://{server.address}/fake"), open_network(str(version))):
+    address = serve_here(tmp_path / "models")
+    for network in (open_network(f"grpc://{address}/fake"), open_network(str(version))):
         assert network.label_scale == LabelScale((40.0, 20200101.5), (10.0, 2.0))
     flags = ["--class=30,20200102", "--seeds=0", "--save_latents=kept.npz", "--out=grid.png"]
-    done = generate(server.address, tmp_path, "grid", *flags)
+    done = generate(address, tmp_path, "grid", *flags)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "kept.npz") as arrays:
         np.testing.assert_array_equal(arrays["label"], [[-1, 0.25]])

@@ -25,7 +25,6 @@ def exporter(tmp_path_factory):
     "name",
     [
         "t32_forward_native",
-        "t32_G_native",
         "t32_D_native",
         "t32_R1_native",
         "t32_R1_xla",

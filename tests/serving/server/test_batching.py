@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving import saved_model
 from serving.saved_model import export_saved_model
 from serving.server.batching import BatchingParameters, batched_function, is_batchable, read_parameters
 from serving.server.errors import RequestError
@@ -152,7 +153,8 @@ def test_reloads_start_no_threads(model, named_model, model_base_path):
     assert len(os.listdir("/proc/self/task")) - before < 3
 
 
-def test_the_models_own_limit_counts(fake_generator, tmp_path):
+def test_the_models_own_limit_counts(fake_generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_model, "validate_export", lambda *_: {})  # which starts a process
     version = export_saved_model(fake_generator, tmp_path, max_batch=4)
     with pytest.raises(OSError, match="takes at most 4 images: give batching a max_batch_size that is no larger"):
         ServedModel(version, BatchingParameters(8))

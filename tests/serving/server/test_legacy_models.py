@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.server.batching import BatchingParameters
 from sg3tf.remote import Client
 
 LEGACY = Path(__file__).parents[2] / "data" / "legacy" / "saved_model"
@@ -20,12 +21,12 @@ def legacy_base(tmp_path_factory):
     return base
 
 
-@pytest.mark.parametrize("flags", [[], ["--enable_batching"]], ids=["plain", "batching"])
-def test_answers(legacy_base, start_server, flags):
+@pytest.mark.parametrize("batching", [None, BatchingParameters()], ids=["plain", "batching"])
+def test_answers(legacy_base, serve_here, batching):
     expected = np.load(LEGACY / "expected.npz")
     condition = {"psi": expected["psi"], "label": expected["label"]}
-    server = start_server(legacy_base, *flags)
-    with contextlib.closing(Client(server.address, "fake", timeout_s=30)) as client:
+    address = serve_here(legacy_base, batching=batching)
+    with contextlib.closing(Client(address, "fake", timeout_s=30)) as client:
         ws = client.map(expected["z"], **condition)
         np.testing.assert_allclose(ws, expected["ws"], atol=1e-5 * np.abs(expected["ws"]).max())
         images = client.generate(seeds=expected["seed"].tolist(), **condition)

@@ -1,6 +1,5 @@
 """The server as a process: draining on SIGTERM, and errors at the start."""
 
-import functools
 import json
 import os
 import re
@@ -25,38 +24,26 @@ from serving.server import address
 from serving.server import server as server_module
 from serving.server.model_config import read_model_config
 from serving.server.security import ApiKey, Certificate
-from serving.server.version_policy import parse_policy
 from sg3tf.utils.hosts import is_loopback
+from tests.serving.conftest import OPTIONS
 
 SLOW = 20_000
 SEEDS, LABEL = np.arange(SLOW, dtype=np.int64), np.zeros((SLOW, 2), np.float32)
 
 
-OPTIONS = functools.partial(
-    server_module.ServerOptions,
-    name="fake",
-    policy=parse_policy("latest"),
-    labels={},
-    poll_seconds=0,
-    host="127.0.0.1",
-    port=0,
-    rest_port=0,
-    rest_seconds=30,
-    rest_cors=False,
-    batching=None,
-    max_in_flight=4,
-    max_batch=0,
-    max_bytes=64 << 20,
-    as_tensor_content=False,
-    key=None,
-    certificate=None,
-)
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Runs the command in this process, which keeps its handlers of signals and of messages."""
+    monkeypatch.setattr(server_module, "stop_on_signals", threading.Event)
+    monkeypatch.setattr(program, "_log_to_stderr", lambda name: None)
+    monkeypatch.setattr(program.absl_logging, "set_verbosity", lambda level: None)
 
+    def run(*flags):
+        """Exit status, standard output and standard error."""
+        status = program.main(["--port=0", "--rest_api_port=0", *flags])
+        return (status, *capsys.readouterr())
 
-def run_server(*flags, cwd):
-    command = [sys.executable, "-m", "serving.server", "--rest_api_port=0", *flags]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return run
 
 
 def unused_port():
@@ -124,14 +111,23 @@ def test_draining_ends_even_where_a_prediction_does_not(model_base_path, monkeyp
         assert answer.exception()
 
 
+def run_process(*flags, cwd):
+    command = [sys.executable, "-m", "serving.server", *flags]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("flag", ["port", "rest_api_port"])
-def test_a_port_in_use_is_one_line_before_the_model_is_loaded(flag, model_base_path, tmp_path):
+def test_a_port_in_use_is_one_line_before_the_model_is_loaded(flag, model_base_path, run_here, monkeypatch, tmp_path):
+    """In a process of its own for one of them, where notices of TensorFlow would show as well."""
+    monkeypatch.setattr(server_module.ModelManager, "load", lambda self: pytest.fail("the model is loaded"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         flags = [f"--model_base_path={model_base_path}", "--port=0", "--rest_api_port=0", f"--{flag}={port}"]
-        done = run_server(*flags, cwd=tmp_path)
+        done = run_process(*flags, cwd=tmp_path) if flag == "port" else run_here(*flags)
     reason = f"serving.server: --host=127.0.0.1 --{flag}={port}: Address already in use; give another port or address\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+    assert done == (1, "", reason)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "[::1", "no such host"])
@@ -184,18 +180,16 @@ def test_a_label_of_a_version_that_is_not_served_is_an_error(model_base_path):
         server_module.Server(OPTIONS(base=model_base_path, labels={"stable": 1}))
 
 
-def test_nothing_to_serve_is_explained(tmp_path):
+def test_nothing_to_serve_is_explained(run_here, tmp_path):
     (tmp_path / ".unfinished-1").mkdir()
-    done = run_server(f"--model_base_path={tmp_path}", "--port=0", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "no version folder" in done.stderr
+    status, out, err = run_here(f"--model_base_path={tmp_path}")
+    assert (status, out) == (1, "") and "no version folder" in err and err.count("\n") == 1
 
 
-def test_wrong_flags_are_explained(model_base_path, tmp_path):
-    done = run_server(f"--model_base_path={model_base_path}", "--ssl_cert_file=x", cwd=tmp_path)
-    assert done.returncode == 1
-    line = done.stderr.splitlines()[-1]  # after notices of TensorFlow
-    assert line == "serving.server: --ssl_cert_file and --ssl_key_file go together; give both or neither"
+def test_wrong_flags_are_explained(model_base_path, run_here):
+    done = run_here(f"--model_base_path={model_base_path}", "--ssl_cert_file=x")
+    line = "serving.server: --ssl_cert_file and --ssl_key_file go together; give both or neither\n"
+    assert done == (1, "", line)
 
 
 @pytest.mark.parametrize(

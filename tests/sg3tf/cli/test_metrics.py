@@ -1,11 +1,9 @@
-"""sg3tf metrics; one process runs all command lines, with a detector of mean colors."""
+"""sg3tf metrics, in this process, with a detector of mean colors."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
-from sg3tf.cli import main as console
+from sg3tf.cli.main import main
 from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.encoding import encode_png
@@ -27,34 +25,11 @@ from sg3tf.models import loading
 from sg3tf.models.loading import weights_digest
 from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.resolution import Size
+from tests.helpers import console
+from tests.helpers.console import Result
 from tests.helpers.metric_stubs import MeanColor
 
-ROOT = Path(__file__).parents[3]
-PROGRAM = """
-import contextlib, io, json, sys
-from sg3tf.metrics import detectors
-from sg3tf.cli.main import main
-from tests.helpers.metric_stubs import MeanColor
-
-load = detectors.load
-detectors.load = lambda name, folder: MeanColor() if folder.name == "stubs" else load(name, folder)
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(["metrics", *arguments])
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
 WIDTH = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4}
-
-Result = tuple[int, str, str]  # exit status, standard output, standard error
-
-
-def run(*lines: list[str]) -> list[Result]:
-    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    return json.loads(process.stdout.splitlines()[-1])
 
 
 def saved(path: Path, preset: str, **config: int) -> Path:
@@ -99,7 +74,7 @@ def test_a_run_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(loading, "load_model", load_while_training)
     monkeypatch.setattr("sg3tf.metrics.Evaluation", Measured)
-    assert console.main(["metrics", f"--network={tmp_path}", "--metrics=swd"]) == 0
+    assert main(["metrics", f"--network={tmp_path}", "--metrics=swd"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert (line["kimg"], line["network"]) == (7, str(tmp_path))
 
@@ -118,21 +93,21 @@ def test_the_data_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     run = {"data_digest": open_data(data).digest, "resolution": 16}
     for recorded in (data, moved, "faces"):
         (tmp_path / "options.json").write_text(json.dumps(run | {"data": recorded}))
-        assert console.main(command) == 0
+        assert main(command) == 0
         assert (f"--data={data}, as in {tmp_path / 'options.json'}" in capsys.readouterr().err) == (recorded == data)
     (tmp_path / "options.json").write_text(json.dumps(run | {"data": data}))
-    assert console.main([*command, "--data="]) == console.main([*command, "--metrics=ppl2_wend"]) == 0
+    assert main([*command, "--data="]) == main([*command, "--metrics=ppl2_wend"]) == 0
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "cats.keras").symlink_to(tmp_path / "network-snapshot-000007.keras")
-    assert console.main([*command, f"--network={tmp_path / 'link' / 'cats.keras'}"]) == 0
+    assert main([*command, f"--network={tmp_path / 'link' / 'cats.keras'}"]) == 0
     default = ["swd", "kid_scattering"]
     assert seen == [(default, data), *[(default, None)] * 3, (["ppl2_wend"], None), (default, data)]
     build(tmp_path / "images-16-False", tmp_path / "wide", BuildConfig(Size(32, 16)))
     wide = {"data": str(tmp_path / "wide"), "data_digest": open_data(tmp_path / "wide").digest, "resolution": [32, 16]}
     (tmp_path / "options.json").write_text(json.dumps(wide))
-    assert console.main(command) == 0 and seen[-1] == (default, str(tmp_path / "wide"))
+    assert main(command) == 0 and seen[-1] == (default, str(tmp_path / "wide"))
     (tmp_path / "options.json").write_text(json.dumps(run | {"data": data, "data_digest": "sha256:0"}))
-    assert console.main(command) == 1
+    assert main(command) == 1
     assert f"{data} holds other images than when {tmp_path} was trained; give --data" in capsys.readouterr().err
 
 
@@ -143,9 +118,9 @@ def test_labels_that_are_standardized_numbers(
     monkeypatch.setattr("sg3tf.metrics.Evaluation", Measured)
     command = ["metrics", f"--network={saved(tmp_path / 'a.keras', 'stylegan2', label_dim=2)}", "--metrics=ppl2_wend"]
     loading.write_label_files(tmp_path, (), LabelScale((1.0, 2.0, 3.0), (1.0, 1.0, 1.0)))
-    assert console.main(command) == 0
+    assert main(command) == 0
     loading.write_label_files(tmp_path, (), LabelScale((1.0, 2.0), (1.0, 1.0)))
-    assert console.main(command) == 1
+    assert main(command) == 1
     assert "a.keras: its label is standardized numbers; give --data" in capsys.readouterr().err
 
 
@@ -221,16 +196,22 @@ class Commands(NamedTuple):
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     folder = tmp_path_factory.mktemp("commands")
-    saved(folder / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)
+    saved(folder / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2, num_layers=4)
     saved(folder / "stylegan2.keras", "stylegan2")
-    saved(folder / "age.keras", "stylegan3-t", label_dim=1)
+    saved(folder / "age.keras", "stylegan3-t", label_dim=1, num_layers=4)
     for resolution, labeled in ((16, True), (16, False), (32, True)):
         faces(folder, resolution, labeled)
     (folder / "metrics.jsonl").write_text("{}\n")
     (folder / "empty").mkdir()
+    load = detectors.load
     lines = MEASURED | {name: flags for name, (flags, _) in REFUSED.items()}
-    results = run(*([flag.format(folder=folder) for flag in flags] for flags in lines.values()))
-    return Commands(folder, dict(zip(lines, results, strict=True)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detectors, "load", lambda name, at: MeanColor() if at.name == "stubs" else load(name, at))
+        results = {
+            name: console.run("metrics", *(flag.format(folder=folder) for flag in flags))
+            for name, flags in lines.items()
+        }
+    return Commands(folder, results)
 
 
 @pytest.mark.slow
@@ -238,12 +219,13 @@ def test_metrics_of_motions(commands: Commands) -> None:
     lines, G = commands.measured("motions"), commands.generator
     assert (commands.folder / "metrics.jsonl").read_text() == "{}\n" + commands.results["motions"][1]
     assert all(line.pop("seconds") > 0 for line in lines)
+    names = ["eqt50k_int", "eqt50k_frac"]
     values = [line.pop("results")[line["metric"]] for line in lines]
-    expected = compute(["eqt50k_int"], G, num_samples=3, seed=4, labels=uniform_classes(2, seed=4))["eqt50k_int"]
-    assert values == pytest.approx([expected, expected], abs=10) and values[0] == pytest.approx(expected, abs=1e-3)
+    expected = compute(names, G, num_samples=3, seed=4, labels=uniform_classes(2, seed=4))
+    assert values == pytest.approx([expected[name] for name in names], abs=1e-3)
     of_motions = {"unit": "dB", "num_samples": 3, "num_real": 0, "seed": 4, "batch": 8, "data": None, "detectors": {}}
     common = commands.common("uniform classes")
-    assert lines == [{"metric": name, **of_motions, **common} for name in ("eqt50k_int", "eqt50k_frac")]
+    assert lines == [{"metric": name, **of_motions, **common} for name in names]
 
 
 @pytest.mark.slow

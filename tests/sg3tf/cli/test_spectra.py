@@ -1,10 +1,8 @@
-"""sg3tf spectra: one process runs all command lines."""
+"""sg3tf spectra, in this process."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -13,30 +11,12 @@ import pytest
 from PIL import Image
 
 import sg3tf
-from sg3tf.cli import main as console
+from sg3tf.data.build.builder import build
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.metrics.spectra import load_normalized, load_spectrum, radial_average
 from sg3tf.models.loading import write_label_files
 from sg3tf.utils.label_scale import LabelScale
-
-PROGRAM = """
-import contextlib, io, json, sys
-from sg3tf.cli.main import main
-
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(["spectra", *arguments])
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
-
-
-def run(*lines: list[str]) -> list[tuple[int, str, str]]:
-    """Exit status, standard output and standard error of every command line, in one process."""
-    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(process.stdout.splitlines()[-1])
+from tests.helpers import console
 
 
 def images(folder: Path, count: int) -> Path:
@@ -46,8 +26,7 @@ def images(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(8)
     for i in range(count):
         Image.fromarray(rng.integers(0, 256, [16, 16, 3], np.uint8)).save(source / f"{i}.png")
-    build = ["sg3tf", "data", "build", f"--source={source}", f"--outdir={folder / 'data'}", "--resolution=16"]
-    subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
+    build(source, folder / "data", BuildConfig(16))
     return folder / "data"
 
 
@@ -91,8 +70,8 @@ def test_command(tmp_path: Path):
         "nothing.keras": ["calc", "--network=nothing.keras", f"--out={tmp_path}/c.npz"],
         "does not exist": ["calc", "--data=nothing", f"--out={tmp_path}/c.npz"],
     }
-    done = run(*lines, *refusals.values())
-    done, refused = done[: len(lines)], done[len(lines) :]
+    done = [console.run("spectra", *line) for line in lines]
+    refused = [console.run("spectra", *line) for line in refusals.values()]
 
     assert [status for status, _, _ in done] == [0] * 5, done
     for name in ("compare", "heatmap", "slices"):

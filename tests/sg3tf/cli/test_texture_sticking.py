@@ -1,10 +1,8 @@
-"""sg3tf texture-sticking: one process runs all command lines."""
+"""sg3tf texture-sticking, in this process."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -13,23 +11,10 @@ import pytest
 from PIL import Image
 
 import sg3tf
-from sg3tf.cli import main as console
 from sg3tf.metrics.texture_sticking import Views
 from sg3tf.models.loading import write_label_files
 from sg3tf.utils.label_scale import LabelScale
-
-PROGRAM = """
-import contextlib, io, json, sys
-from sg3tf.cli.main import main
-
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(["texture-sticking", *arguments])
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
+from tests.helpers import console
 
 
 def test_standardized_numbers_have_their_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -62,9 +47,7 @@ def test_command(tmp_path: Path):
         [f"--network={paths[0]}", f"--outdir={out}", "more"],
         [f"--network={paths[0]}", f"--outdir={paths[0]}"],
     ]
-    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True)
-    (status, printed, shown), *refused = json.loads(process.stdout.splitlines()[-1])
+    (status, printed, shown), *refused = (console.run("texture-sticking", *line) for line in lines)
     assert status == 0, shown
     T, stylegan2 = (json.loads(line) for line in printed.splitlines())
     assert [T["network"], stylegan2["network"]] == paths

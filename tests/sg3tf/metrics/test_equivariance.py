@@ -119,12 +119,14 @@ class Backwards:
         return self._synthesis(ws, transform=tf.linalg.inv(transform))
 
 
-@pytest.mark.parametrize(("preset", "eqr"), [("stylegan3-t", (10, 40)), ("stylegan3-r", (55, 100))])
-def test_alias_free_generators(preset: str, eqr: tuple[float, float]):
+@pytest.mark.parametrize(
+    ("preset", "num_layers", "eqr"), [("stylegan3-t", 6, (10, 40)), ("stylegan3-r", 14, (55, 100))]
+)
+def test_alias_free_generators(preset: str, num_layers: int, eqr: tuple[float, float]):
     """With statistics as in training, shifts are followed closely, rotations by config R only; labels are used."""
     keras.utils.set_random_seed(0)
-    width = {"channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
-    G = Generator.from_preset(preset, resolution=32, label_dim=3, magnitude_ema_beta=0.0, **width)
+    size = {"channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16, "num_layers": num_layers}
+    G = Generator.from_preset(preset, resolution=32, label_dim=3, magnitude_ema_beta=0.0, **size)
     labels = uniform_classes(3, seed=0)
     samples = Samples(8, 16, 7, labels)
     G({"z": samples.latents(np.arange(8)), "label": samples.label(np.arange(8))}, update_emas=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -315,30 +313,16 @@ def test_predict_with_labels() -> None:
     np.testing.assert_allclose(images, generator(inputs), rtol=0, atol=1e-5)
 
 
-LOAD = """
-import sys, numpy as np, sg3tf
-assert "keras" not in sys.modules
-G = sg3tf.load(sys.argv[1])
-assert type(G) is sg3tf.StyleGAN2Generator
-np.save(sys.argv[2], G(np.load(sys.argv[3]), truncation_psi=0.5))
-"""
-
-
 def test_save_and_load(tmp_path: Path) -> None:
     generator, z = tiny(), latents(2)
     for weight in generator.weights:  # so that forgetting one shows
         weight.assign(1.5 * weight + 0.1)
     expected = generator(z, truncation_psi=0.5)
-    model, image, inputs = (tmp_path / name for name in ("model.keras", "image.npy", "z.npy"))
-    generator.save(model)
-    loaded = keras.saving.load_model(model)
+    generator.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is StyleGAN2Generator
     assert loaded.config == generator.config
     np.testing.assert_array_equal(loaded(z, truncation_psi=0.5), expected)
-
-    np.save(inputs, z)
-    subprocess.run([sys.executable, "-c", LOAD, model, image, inputs], check=True)
-    np.testing.assert_allclose(np.load(image), expected, rtol=0, atol=1e-5)
 
 
 def test_configuration_round_trip() -> None:

@@ -242,7 +242,7 @@ def test_library_for_another_tensorflow(
 
 def test_generator_beside_a_library_for_another_tensorflow(install: Install) -> None:
     install(tensorflow=f"{tf.__version__.rsplit('.', 1)[0]}.99")
-    tiny = {"resolution": 16, "channel_base": 64, "channel_max": 4, "z_dim": 8, "w_dim": 8}
+    tiny = {"resolution": 16, "channel_base": 64, "channel_max": 4, "z_dim": 8, "w_dim": 8, "num_layers": 4}
     images = Generator.from_preset("stylegan3-t", **tiny).predict(np.ones([1, 8], np.float32), verbose=0)
     assert images.shape == (1, 16, 16, 3) and np.all(np.isfinite(images))
 
