@@ -2,6 +2,7 @@
 # Builds the native operations for the TensorFlow of the given Python and installs them into sg3tf/ops/lib.
 #   custom_ops/install.sh PYTHON           # both libraries
 #   custom_ops/install.sh PYTHON --no-xla  # without the library for jit_compile=True, which takes most of the time
+# The exit status is 3 if Bazel or the compiler is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1
@@ -17,9 +18,9 @@ if ! find_bazel >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/nul
 fi
 if ! bazel=$(find_bazel); then
   echo "no bazel or bazelisk on the path: install one (Debian: apt install bazel-bootstrap), or choose SG3TF_OPS=xla" >&2
-  exit 1
+  exit 3
 fi
-command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 1; }
+command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 3; }
 
 "$python" configure.py
 # A compiler that reads TensorFlow's headers takes up to 2 GB.

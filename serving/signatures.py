@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from serving import LARGEST_SCALE
 from serving.seeded_latents import z_from_seeds
 from sg3tf import ops
 from sg3tf.utils.class_names import class_numbers, describe_class_name
@@ -251,7 +252,6 @@ class ServedGenerator(tf.Module):
 # A scalar or [N]: only an unknown shape allows both.
 _PSI = tf.TensorSpec(None, tf.float32, "psi")
 _SCALE = tf.TensorSpec(None, tf.int32, "scale")
-_LARGEST_SCALE = 2**16  # larger than any image, and sums with its size fit in int32
 _TRANSFORM = tf.TensorSpec([None, 3, 3], tf.float32, "transform")
 _CLASS_NAME = tf.TensorSpec([None], tf.string, "class_name")
 
@@ -270,7 +270,7 @@ def _to_png(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
     A batching server combines requests with different scales, so each image has its own.
     """
-    scale = tf.clip_by_value(scale, 1, _LARGEST_SCALE)
+    scale = tf.clip_by_value(scale, 1, LARGEST_SCALE)
     size = tf.shape(images)[1:3]
 
     def reduced(image_and_scale: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:

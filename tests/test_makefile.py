@@ -116,7 +116,7 @@ def stand_in(file: Path, line: str) -> None:
 
 def test_fast_tests_run_without_bazel_and_npm(folder: Path) -> None:
     (folder / "custom_ops").mkdir()
-    stand_in(folder / "custom_ops/install.sh", "echo no bazel; exit 1")
+    stand_in(folder / "custom_ops/install.sh", "echo no bazel; exit 3")
     stand_in(folder / "bin/npm", "echo noise; echo no network >&2; exit 1")
     for environment in (".venv", ".venv-clients"):
         add_python(folder / environment / "bin/python", 3, 13)
@@ -125,6 +125,8 @@ def test_fast_tests_run_without_bazel_and_npm(folder: Path) -> None:
     done = make(folder, "test-fast", "TEST_GROUPS=tests/a", "PYTHONUNBUFFERED=1")
     lines = ["no bazel", "tests of native operations are skipped", "== tests/a"]
     assert done.stdout.splitlines() == [*lines, "python -m pytest tests/a -m not slow"], done
+    stand_in(folder / "custom_ops/install.sh", "exit 1")  # does not compile
+    assert make(folder, "test-fast", "TEST_GROUPS=tests/a").returncode == 2
 
     (folder / "serving/explorer").mkdir(parents=True)
     (folder / "serving/explorer/package-lock.json").touch()

@@ -90,7 +90,7 @@ def _main(name: str, values: flags.FlagValues) -> int:
     if values.dry_run:
         return 0
 
-    with one_line_errors(outdir, workers):
+    with one_line_errors(point.run if point else outdir, workers):
         nimg = round(point.kimg * 1000) if point else -1
         workers.require_equal(nimg, "images seen at the checkpoints to resume from (-1: a new run)")
     with _open_run(outdir, options, dataset.classes, values.resume is not None, point, changes, workers) as run:

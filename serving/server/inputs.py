@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving import LARGEST_SCALE
 from serving.server.errors import TooManyRowsError, invalid
 from sg3tf.utils.class_names import describe_class_name, label_of
 
@@ -92,7 +93,6 @@ def _shape_text(shape: tf.TensorShape) -> str:
 
 _MAX_PSI = 2.0
 _LAST_SEED = 2**32 - 1
-_LARGEST_SCALE = 2**16  # larger than any image, and sums with its size fit in int32
 
 
 def per_image_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
@@ -146,9 +146,9 @@ def _check_seed(name: str, value: np.ndarray) -> None:
 
 
 def _check_scale(name: str, value: np.ndarray) -> None:
-    wrong = value[(value < 1) | (value > _LARGEST_SCALE)]
+    wrong = value[(value < 1) | (value > LARGEST_SCALE)]
     if wrong.size:
-        raise invalid(f"{name!r} is {wrong.flat[0]}; it must be from 1 to {_LARGEST_SCALE}")
+        raise invalid(f"{name!r} is {wrong.flat[0]}; it must be from 1 to {LARGEST_SCALE}")
 
 
 _CHECKS: dict[str, Callable[[str, np.ndarray], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,17 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def ignoring_lost_output() -> Iterator[None]:
-    """Context for printing alone, which flushes what was printed, and ignores that it cannot be written."""
-    with contextlib.suppress(OSError):
+    """Context for printing alone, which flushes what was printed, and ignores that it cannot be written.
+
+    A reader that is gone (EPIPE, EIO) does not return; a disk that is full may have room for later lines.
+    """
+    try:
         yield
-    discard_lost_output()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO, errno.EBADF):
+            discard_lost_output()
 
 
 def discard_lost_output() -> None:

@@ -104,8 +104,12 @@ export class Generator {
   async isSameModel(other: Generator): Promise<boolean> {
     const isAlike = this.version === other.version && JSON.stringify(this.facts) === JSON.stringify(other.facts);
     if (!this.mean || !isAlike) return false;
-    const [mine, theirs] = await Promise.all([this.mean, other.average()]);
-    return mine.every((value, i) => value === theirs[i]);
+    try {
+      const [mine, theirs] = await Promise.all([this.mean, other.average()]);
+      return mine.every((value, i) => value === theirs[i]);
+    } catch {
+      return false; // a busy server, for example
+    }
   }
 
   private async predict(

@@ -282,7 +282,7 @@ def test_refusals_before_a_slot_are_counted(slow, headers, status, code):
     text = slow.predictor.metrics.text().decode()
     assert f'sg3tf_serving_requests_total{{api="rest",code="{code}"}} 1.0' in text
     seconds = float(re.search(r'request_seconds_sum{api="rest"} (\S+)', text)[1])
-    assert (seconds > 0.4) == (status == 504)  # which includes the wait for the body
+    assert (seconds > 0.2) == (status == 504)  # which includes the wait for the body
 
 
 @pytest.mark.parametrize(

@@ -53,5 +53,6 @@ def test_output_that_is_read_comes_at_once() -> None:
     )
     assert process.stdout
     assert [process.stdout.readline() for _ in range(3)] == ["0\n", "1\n", "2\n"]
+    assert process.poll() is None  # not only at its end
     process.kill()
     process.communicate()

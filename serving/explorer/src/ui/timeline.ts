@@ -128,7 +128,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
           return true;
         },
         () => isPlaying || play(),
-        "The path is not played on",
+        "Playback stopped",
       );
       if (!done) break;
       position.set(at % source.count);
