@@ -26,6 +26,8 @@ ALLOWED = {
     "tests/serving/test_saved_model.py": {"op_def_registry"},
     # Which operations have kernels for GPUs; tests/trainer/test_gpu_placement.py fails where these have changed.
     "tests/helpers/gpu_placement.py": {"function_def_to_graph", "kernels"},
+    # Two devices in each of two workers, which only GPUs can be otherwise; tests/trainer/test_distribution.py runs it.
+    "tests/helpers/agreeing_worker.py": {"collective_all_reduce_strategy"},
 }
 # Two of Keras, in tests/helpers/keras_private.py and trainer/_keras_private.py; of TensorFlow's graphs, in
 # gpu_placement.py; and of ctypes (a type in annotations), named tuples, os, pickle and PyTorch.
