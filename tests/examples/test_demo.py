@@ -70,7 +70,7 @@ def test_an_interrupted_demo_runs_to_the_end_when_called_again(network: Path, tm
     assert [path.name for path in (out / "models/sg3").iterdir()] == ["1"]
     assert Image.open(out / "served.png").size == (8 * 16, 4 * 16)
     assert Image.open(out / "interpolation.gif").size == (4 * 16, 16)
-    assert "make demo" in (out / "results.html").read_text()
+    assert "examples/demo/demo.py --network=" in (out / "results.html").read_text()
 
 
 def test_own_pictures_become_a_data_set(network: Path, tmp_path: Path) -> None:
@@ -204,6 +204,7 @@ def test_the_native_build_is_stopped_with_its_children(
     script.write_text(f'#!/bin/sh\nsh -c "{child}"\n')
     script.chmod(0o755)
     monkeypatch.setattr(demo, "_ROOT", tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     started = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt), demo._native_build(tmp_path) as build:
         while not (tmp_path / "started").exists():
@@ -213,6 +214,7 @@ def test_the_native_build_is_stopped_with_its_children(
             demo._wait_for(build, tmp_path)
     while not (tmp_path / "stopped").exists() and time.monotonic() < started + 20:
         time.sleep(0.02)
+    signal.signal(signal.SIGINT, before)
     assert (tmp_path / "stopped").exists()
 
 
