@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from tests.helpers.data_fixtures import faces, noise, unlabeled, write_ffhq  # n
 # Before anything imports TensorFlow; tests that start processes hand it on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # "triggered tf.function retracing": intended here
+
+# A shell ignores Ctrl-C in what it runs in the background; tests send it to themselves and to their processes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every run, so that a red suite means changed code. Tracing makes single examples slow.
 settings.register_profile("sg3tf", deadline=None, derandomize=True)

@@ -204,7 +204,6 @@ def test_the_native_build_is_stopped_with_its_children(
     script.write_text(f'#!/bin/sh\nsh -c "{child}"\n')
     script.chmod(0o755)
     monkeypatch.setattr(demo, "_ROOT", tmp_path)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     started = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt), demo._native_build(tmp_path) as build:
         while not (tmp_path / "started").exists():
@@ -214,7 +213,6 @@ def test_the_native_build_is_stopped_with_its_children(
             demo._wait_for(build, tmp_path)
     while not (tmp_path / "stopped").exists() and time.monotonic() < started + 20:
         time.sleep(0.02)
-    signal.signal(signal.SIGINT, before)
     assert (tmp_path / "stopped").exists()
 
 

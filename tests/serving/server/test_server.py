@@ -101,7 +101,7 @@ def test_draining_ends_even_where_a_prediction_does_not(model_base_path, monkeyp
     served = server_module.Server(OPTIONS(base=model_base_path))
     assert served.drain()  # with nobody inside
     served = server_module.Server(OPTIONS(base=model_base_path))
-    monkeypatch.setattr(server_module.ServedModel, "run", stuck)
+    monkeypatch.setattr(server_module.ServedModel, "prepare", lambda *_: stuck)
     server = SimpleNamespace(rest=f"http://127.0.0.1:{served.rest_port}")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(ask_rest, server)
