@@ -101,18 +101,23 @@ std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem,
   const void* bias = trial->allocate(p.channels * sizeof(T), fixed_numbers<T>(p.channels, largest * kTrialBias).data());
   std::vector<T> results[2];
   double times[2];
+  void *y[2], *mask[2];
+  for (int i = 0; i < 2; ++i) {
+    y[i] = trial->allocate(outputs * sizeof(T));
+    mask[i] = trial->allocate(words * sizeof(uint32_t), masks[i].data());
+  }
   bool is_slow = true;
   for (int timing = 0; timing < kTimings && is_slow; ++timing) {
     for (int i = 0; i < 2; ++i) {
-      void* y = trial->allocate(outputs * sizeof(T));
-      void* mask = trial->allocate(words * sizeof(uint32_t), masks[i].data());
       const auto kernel = i == 0 ? sg3_cuda_filtered_lrelu : sg3_cuda_filtered_lrelu_mma;
-      times[i] = trial->milliseconds([&] { return kernel(&p, type, x, bias, y, mask, stream); });
-      results[i].resize(outputs);
-      trial->read(y, outputs * sizeof(T), results[i].data());
-      trial->read(mask, words * sizeof(uint32_t), masks[i].data());
+      times[i] = trial->milliseconds([&] { return kernel(&p, type, x, bias, y[i], mask[i], stream); });
     }
     is_slow = times[1] > kTrialSlowdown * times[0];
+  }
+  for (int i = 0; i < 2; ++i) {
+    results[i].resize(outputs);
+    trial->read(y[i], outputs * sizeof(T), results[i].data());
+    trial->read(mask[i], words * sizeof(uint32_t), masks[i].data());
   }
   if (!trial->failure().empty()) return "it cannot be tried: " + trial->failure();
 
@@ -143,8 +148,7 @@ std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem,
 class Verdicts {
  public:
   bool uses_tensor_cores(const Sg3FilteredLrelu& problem, int type, int aligned, void* stream) {
-    std::string kernel;
-    with_mma_kernel(problem, type, [&](auto k) { kernel = mma_block_text(k); });
+    const std::string kernel = kernel_of(problem, type);
     if (kernel.empty()) return false;
     jit::Trial trial(stream);
     const Key key = {trial.context(), kernel, aligned};
@@ -170,8 +174,7 @@ class Verdicts {
 
   // Stops using the kernel of a problem, after the driver has refused to launch it.
   void give_up(const Sg3FilteredLrelu& problem, int type, int aligned, void* stream, int error) {
-    std::string kernel;
-    with_mma_kernel(problem, type, [&](auto k) { kernel = mma_block_text(k); });
+    const std::string kernel = kernel_of(problem, type);
     const Key key = {jit::Trial(stream).context(), kernel, aligned};
     const std::lock_guard<std::mutex> lock(mutex_);
     report(kernel, "its launch returned " + std::to_string(error));
@@ -180,6 +183,13 @@ class Verdicts {
 
  private:
   using Key = std::tuple<jit::Context, std::string, int>;
+
+  // Returns the text of the kernel of a problem, or an empty string.
+  static std::string kernel_of(const Sg3FilteredLrelu& problem, int type) {
+    std::string kernel;
+    with_mma_kernel(problem, type, [&](auto k) { kernel = mma_block_text(k); });
+    return kernel;
+  }
 
   static void report(const std::string& kernel, const std::string& reason) {
     fprintf(stderr, "sg3tf: filtered_lrelu does without tensor cores (%s) on this GPU: %s\n", kernel.c_str(),

@@ -25,7 +25,7 @@ _LAST_VERSION = 2**63 - 1  # of the protocol's int64
 # queues that are never freed.
 _MAX_RETRIES = 5
 _RETRY_SECONDS = 60.0
-_PATIENT = Caller()
+_NO_CALLER = Caller()  # who has a deadline, or could hang up
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def version_folders(base: Path) -> dict[int, Path]:
 def _has_model(folder: Path) -> bool:
     try:
         return (folder / "saved_model.pb").is_file()
-    except OSError:  # as far as one can tell
+    except OSError:  # loading it gives the reason
         return True
 
 
@@ -161,7 +161,7 @@ class ModelManager:
             if selected and all(number in self._models for number in selected):
                 self._unload_all_but(selected)
 
-    def reconfigure(self, policy: VersionPolicy, labels: Mapping[str, int], caller: Caller = _PATIENT) -> None:
+    def reconfigure(self, policy: VersionPolicy, labels: Mapping[str, int], caller: Caller = _NO_CALLER) -> None:
         """Load all versions that `policy` selects and unload the others, or change nothing.
 
         Args:
