@@ -21,7 +21,7 @@ def test_there_are_three() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As JupyterLab and VS Code run them, which start kernels in the notebook's folder."""
+    """Runs start in the notebook's folder, as in JupyterLab and VS Code."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # this checkout's packages, whichever the environment has installed
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))

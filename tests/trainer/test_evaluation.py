@@ -138,7 +138,7 @@ def test_the_best_is_never_of_a_discarded_stretch(run, resumed_at, best, still_c
 
 
 def test_the_best_returns_with_its_line_and_its_snapshot(run):
-    """As when the files of discarded/ are moved back."""
+    """The files of discarded/ are moved back."""
     lines = (run / "metric-swd.jsonl").read_text()
     evaluator_at(run, 0.5, "swd")
     assert not list(run.glob("network-best-*"))

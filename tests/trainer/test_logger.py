@@ -276,7 +276,7 @@ def test_metrics_in_which_two_processes_were_killed_are_left_out(logger, monkeyp
 
 @pytest.mark.parametrize("dead", ["pipe", "terminal"])
 def test_a_dead_stdout_ends_nothing(logger, monkeypatch, dead):
-    """As when Ctrl-C has ended `tee`, or a terminal was closed."""
+    """Ctrl-C has ended `tee`, or a terminal was closed."""
     ours, theirs = os.pipe() if dead == "pipe" else os.openpty()
     os.close(ours)
     with open(theirs, "w") as stream:

@@ -461,7 +461,7 @@ def test_a_discarded_checkpoint_is_refused_until_all_is_moved_back(run):
 
 
 def test_files_without_a_checkpoint_leave_the_options_of_discarded_ones(run):
-    """As of a process that was killed between a snapshot and its checkpoint."""
+    """The process was killed between a snapshot and its checkpoint."""
     resume(run, gamma=4.0)
     make_checkpoint(run, 64)
     resume(checkpoint(run, 32))
@@ -473,7 +473,7 @@ def test_files_without_a_checkpoint_leave_the_options_of_discarded_ones(run):
 
 @pytest.mark.parametrize("moves", range(5))
 def test_a_kill_while_later_files_are_moved_leaves_what_can_be_resumed(run, monkeypatch, moves):
-    """With the options of the checkpoint, whichever it is, and in the end with all options of the discarded ones."""
+    """The run has the options of its newest checkpoint, whichever that is, and in the end all of the discarded ones."""
     gammas = {16: 2.0, 32: 3.0, 48: 4.0}
     resume(checkpoint(run, 32), gamma=3.0)
     make_checkpoint(run, 48)

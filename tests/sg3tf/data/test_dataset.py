@@ -246,7 +246,7 @@ def test_resolutions_that_do_not_exist(ffhq_set: MakeSet, shard_set: Path) -> No
 
 
 def test_resolutions_in_every_form(image_folder: Path, shard_set: Path, tmp_path: Path) -> None:
-    """As users write them, and as options.json holds them."""
+    """Forms that users write, and that of options.json."""
     build(image_folder, tmp_path / "wide", BuildConfig(Size(32, 16)))
     for path in (tmp_path / "wide", image_folder):
         for resolution in ("32x16", [32, 16], (32, 16), Size(32, 16)):
