@@ -170,6 +170,7 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
         for option, of_option in all_flags.items():
             key = {"option": option, "seed": seed, **common}
             if is_done(key):
+                print(f"{option}, seed {seed}: measured before, see {out}", file=sys.stderr)
                 continue
             folder, start = outdir / option / f"seed{seed}", time.monotonic()
             for file in folder.glob("*/options.json"):

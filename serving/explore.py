@@ -39,7 +39,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str] | None = None, name: str = "serving.explore") -> int:
     """Run the command `name` with the arguments `argv`, by default those of the process; return the exit status."""
-    return command_line.run(name, explore, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
+    return command_line.run(name, explore, define_flags, __doc__ or "", argv)
 
 
 def explore(options: flags.FlagValues) -> None:

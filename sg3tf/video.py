@@ -95,4 +95,8 @@ def _encode(command: list[str], frames: Iterator[NDArray[np.uint8]], path: Path)
 
 
 def _ffmpeg(path: Path) -> str:
-    return require("imageio_ffmpeg", extra="video", purpose=f"{path}: encoding a video").get_ffmpeg_exe()
+    imageio_ffmpeg = require("imageio_ffmpeg", extra="video", purpose=f"{path}: encoding a video")
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:  # on machines that its wheels do not cover
+        raise OSError(f"{path}: {error}") from error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+from sg3tf.utils.errors import ExpectedError
+
 
 class OptionError(ValueError):
     """Options that contradict each other, the data or the machine; raised before anything is written."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ExpectedError):
     """Run that had to stop; its last checkpoint is intact."""
 
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from sg3tf.utils import command_line, extras
+from sg3tf.utils.errors import ExpectedError
 from sg3tf.utils.output import ignoring_lost_output
 from trainer import option_flags
 from trainer.config import DEFAULTS, Change, Options
-from trainer.errors import OptionError, TrainingError
+from trainer.errors import OptionError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -47,9 +48,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
     """Run the program `name` with the arguments `argv`, by default those of the process; return the exit status."""
-    return command_line.run(
-        name, functools.partial(_main, name), define_flags, str(__doc__), argv, foreseen=(TrainingError,)
-    )
+    return command_line.run(name, functools.partial(_main, name), define_flags, str(__doc__), argv)
 
 
 def _main(name: str, values: flags.FlagValues) -> int:
@@ -73,7 +72,7 @@ def _main(name: str, values: flags.FlagValues) -> int:
     try:
         with use_backend(training_backend_for(strategy)):  # asks for the library, if SG3TF_OPS does
             pass
-    except RuntimeError as error:
+    except ExpectedError as error:
         raise OptionError(str(error)) from error
 
     options, dataset, held_out = resolve(given, replicas, point)

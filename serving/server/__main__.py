@@ -98,10 +98,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str] | None = None, name: str = "serving.server") -> int:
     """Run the command `name` with the arguments `argv`, by default those of the process; return the exit status."""
-    # gRPC reports a port in use as a RuntimeError.
-    return command_line.run(
-        name, functools.partial(serve, name), define_flags, __doc__ or "", argv, foreseen=(RuntimeError,)
-    )
+    return command_line.run(name, functools.partial(serve, name), define_flags, __doc__ or "", argv)
 
 
 def serve(name: str, options: flags.FlagValues) -> int:

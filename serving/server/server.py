@@ -63,7 +63,6 @@ class Server:
 
     Raises:
         OSError: there is no model to serve, or an address is unavailable.
-        RuntimeError: gRPC cannot listen on its address.
     """
 
     def __init__(self, options: ServerOptions):
@@ -123,9 +122,12 @@ class Server:
         # Tried first with a plain socket, whose error states the reason; gRPC's does not.
         address.listen(options.host, options.port, "port").close()
         target = address.join(options.host, options.port)
-        if options.certificate:
-            return self._grpc.add_secure_port(target, options.certificate.grpc_credentials)
-        return self._grpc.add_insecure_port(target)
+        try:
+            if options.certificate:
+                return self._grpc.add_secure_port(target, options.certificate.grpc_credentials)
+            return self._grpc.add_insecure_port(target)
+        except RuntimeError as error:
+            raise OSError(f"--host={options.host} --port={options.port}: {error}") from error
 
     def _release_grpc(self) -> None:
         self._grpc.start()  # only a started gRPC server closes its port

@@ -23,9 +23,6 @@ ENVIRONMENT = {
 #: Entry point group in which trainer and serving register their commands: main(argv, name) -> exit status.
 ENTRY_POINTS = "sg3tf.commands"
 
-#: Raised for native operations that are not built, by imageio_ffmpeg without ffmpeg, and by other broken installations.
-_FORESEEN = (RuntimeError,)
-
 
 class Command(NamedTuple):
     """One command.
@@ -151,10 +148,9 @@ def run(name: str, argv: Sequence[str]) -> int:
             module.__doc__ or "",
             argv,
             positional=command.positional,
-            foreseen=_FORESEEN,
         )
 
-    return command_line.exit_status(f"sg3tf {name}", load_and_run, _FORESEEN)
+    return command_line.exit_status(f"sg3tf {name}", load_and_run)
 
 
 def _registered(name: str) -> Callable[[Sequence[str], str], int]:

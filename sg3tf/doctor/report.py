@@ -15,6 +15,7 @@ import tensorflow as tf
 from sg3tf.models.layers import full_conv
 from sg3tf.ops import backend, cuda, filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.utils.error_text import first_line
+from sg3tf.utils.errors import ExpectedError
 from sg3tf.version import __version__
 
 #: Relative error of a value or gradient that rounding explains, by dtype: from sums, or of a 16-bit result.
@@ -46,7 +47,7 @@ def report() -> Iterator[str]:
     try:
         yield f"auto means   {_choice()}"
         reason = native.unavailable_reason(native.FOLDER)
-    except (RuntimeError, ValueError) as error:
+    except (ExpectedError, ValueError) as error:
         yield f"FAILED       {error}"
         return
     if reason:

@@ -32,7 +32,7 @@ def use_backend(name: str) -> Iterator[None]:
 
     Raises:
         ValueError: unknown name.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
 
     Examples:
         >>> import tensorflow as tf
@@ -69,7 +69,7 @@ def select_backend(impl: str | None) -> str:
 
     Raises:
         ValueError: unknown name.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
     """
     name = impl or "auto"
     _check(name, "impl")
@@ -92,7 +92,7 @@ def selects_cpu_kernel(impl: str | None) -> bool:
 
     Raises:
         ValueError: unknown name.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
     """
     return select_backend(impl) == "native" and not in_xla_context() and not tf.config.get_visible_devices("GPU")
 

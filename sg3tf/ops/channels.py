@@ -25,7 +25,7 @@ def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) ->
 
     Raises:
         ValueError: invalid argument; the message gives its value and the remedy.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
 
     Examples:
         >>> scale_channels(tf.ones([2, 4, 4, 3]), tf.ones([2, 3])).shape
@@ -51,7 +51,7 @@ def sum_pixels(x: tf.Tensor, y: tf.Tensor | None = None, impl: str | None = None
 
     Raises:
         ValueError: invalid argument; the message gives its value and the remedy.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
 
     Examples:
         >>> sum_pixels(tf.ones([2, 4, 4, 3])).numpy()[0]

@@ -58,7 +58,7 @@ def filtered_lrelu(
 
     Raises:
         ValueError: invalid argument; the message gives its value and the remedy.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
 
     Gradients with respect to x and bias are of any order. In the backward pass, the stock backends recompute which
     samples were negative or clamped (docs/adr/0003); "native" stores two bits per sample if a gradient may be needed.

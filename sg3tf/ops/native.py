@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sg3tf.ops import cuda
 from sg3tf.ops.geometry import Axis, Filter, Resampling
+from sg3tf.utils.errors import ExpectedError
 
 FOLDER = Path(__file__).with_name("lib")
 OPERATIONS = "_sg3tf_native.so"
@@ -50,11 +51,11 @@ def require() -> None:
     """Load the operations.
 
     Raises:
-        RuntimeError: with the reason and the remedy.
+        ExpectedError: with the reason and the remedy.
     """
     reason = unavailable_reason(FOLDER)
     if reason:
-        raise RuntimeError(f"native operations asked for, but {reason}: {REMEDY}")
+        raise ExpectedError(f"native operations asked for, but {reason}: {REMEDY}")
     _load(FOLDER)
 
 
@@ -68,17 +69,17 @@ def unavailable_reason(folder: Path) -> str:
     """Return why the operations in `folder` cannot be used on this machine, or an empty string.
 
     Raises:
-        RuntimeError: the installation is broken: the library was built for another version of TensorFlow or does not
+        ExpectedError: the installation is broken: the library was built for another version of TensorFlow or does not
             record the version, a GPU's driver is too old, or there is no compiler for its kernels.
     """
     library = folder / OPERATIONS
     if not library.is_file():
         return f"there is no {library}"
     if (version := built_for(folder)) not in (tf.__version__, _distribution_version()):
-        raise RuntimeError(f"{library} was built for TensorFlow {version}, but this is {tf.__version__}: {REBUILD}")
+        raise ExpectedError(f"{library} was built for TensorFlow {version}, but this is {tf.__version__}: {REBUILD}")
     reason = cuda.unavailable_reason() if tf.config.get_visible_devices("GPU") else ""
     if reason:
-        raise RuntimeError(f"{reason}, or choose SG3TF_OPS=xla")
+        raise ExpectedError(f"{reason}, or choose SG3TF_OPS=xla")
     return ""
 
 
@@ -106,12 +107,12 @@ def built_for(folder: Path) -> str:
     """Return the version of TensorFlow that the library in `folder` was built for.
 
     Raises:
-        RuntimeError: the file that records it is missing or damaged.
+        ExpectedError: the file that records it is missing or damaged.
     """
     try:
         return json.loads((folder / BUILD).read_text())["tensorflow"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RuntimeError(f"cannot read {folder / BUILD} ({error}): run `make native` again") from error
+        raise ExpectedError(f"cannot read {folder / BUILD} ({error}): run `make native` again") from error
 
 
 @functools.cache
@@ -122,7 +123,7 @@ def _available(folder: Path) -> bool:
             _load(folder)
             return True
         problem = f"{reason}: {REMEDY}"
-    except RuntimeError as error:
+    except ExpectedError as error:
         problem = " ".join(str(error).split())
     _logger.warning("no native operations, so the slower stock ones are used: %s", problem)
     return False
@@ -146,7 +147,7 @@ def _load(folder: Path) -> Any:
     try:
         module = tf.load_op_library(str(library))
     except tf.errors.OpError as error:
-        raise RuntimeError(f"cannot load {library} ({error.message}): {REBUILD}") from error
+        raise ExpectedError(f"cannot load {library} ({error.message}): {REBUILD}") from error
     # Load it always: a function traced without jit_compile may be called from one with it.
     xla_unavailable_reason(folder / XLA)
     return module

@@ -47,7 +47,7 @@ def upfirdn2d(
 
     Raises:
         ValueError: invalid argument; the message gives its value and the remedy.
-        RuntimeError: "native" without a usable library.
+        ExpectedError: "native" without a usable library.
 
     Gradients with respect to x are of any order: the operation is linear, and its adjoint is another upfirdn2d.
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from sg3tf.utils import extras, files, startup_notices
+from sg3tf.utils.errors import ExpectedError
 from sg3tf.utils.output import discard_lost_output
 from sg3tf.utils.startup_notices import DEBUG
 
 #: Errors by users, files and connections, diverging computations, lack of memory, and missing optional packages.
-FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, MemoryError, flags.Error)
+FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, MemoryError, ExpectedError, flags.Error)
 
 #: Flags of other StyleGAN programs, and of unreleased versions of these, with their names here.
 FLAGS_ELSEWHERE = {
@@ -89,7 +90,6 @@ def run(
     argv: Sequence[str] | None = None,
     *,
     positional: str = "",
-    foreseen: tuple[type[BaseException], ...] = (),
 ) -> int:
     """Parse the flags and call `main`.
 
@@ -101,7 +101,6 @@ def run(
         description: text that --help prints above the flags.
         argv: arguments without the program's name; None for those of the process.
         positional: name of the positional arguments in the usage line, such as "FILE..."; empty if none are accepted.
-        foreseen: further error types that `exit_status` reports in one line.
 
     Returns:
         The exit status; see `exit_status`.
@@ -133,10 +132,10 @@ def run(
                 raise
             raise MemoryError(_out_of_memory(options)) from error
 
-    return exit_status(name, parse_and_run, foreseen)
+    return exit_status(name, parse_and_run)
 
 
-def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[type[BaseException], ...] = ()) -> int:
+def exit_status(name: str, function: Callable[[], int | None]) -> int:
     """Call `function` without TensorFlow's start-up notices, and print expected errors as "NAME: message" on stderr.
 
     With SG3TF_DEBUG=1, the error is raised instead, with its traceback.
@@ -144,7 +143,6 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
     Args:
         name: the program's name.
         function: returns the exit status, or None for 0.
-        foreseen: expected error types in addition to FORESEEN.
 
     Returns:
         The status of `function`; 1 after an expected error; 130 after Ctrl-C.
@@ -167,7 +165,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         _print_line(name, str(error) or "interrupted")
         return 130
     except Exception as error:
-        if os.environ.get(DEBUG) or not (isinstance(error, (*FORESEEN, *foreseen)) or is_file_error(error)):
+        if os.environ.get(DEBUG) or not (isinstance(error, FORESEEN) or is_file_error(error)):
             raise
         message = str(error) or type(error).__name__
         if isinstance(error, ModuleNotFoundError) and (remedy := extras.remedy(error)):

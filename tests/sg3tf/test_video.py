@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +77,10 @@ def test_a_video_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"walk\.avi: videos end in one of \.mp4, \.webm, \.gif"):
         video.save(tmp_path / "walk.avi", smooth_frames(3), fps=12)
+    reason = "No ffmpeg exe could be found."
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", Mock(side_effect=RuntimeError(reason)))
+    with pytest.raises(OSError, match=rf"walk\.mp4: {reason}"):
+        video.save(tmp_path / "walk.mp4", [], fps=12)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ModuleNotFoundError, match=r"needs the package imageio-ffmpeg: pip install 'sg3tf\[video\]'"):
         video.save(tmp_path / "walk.mp4", [], fps=12)

@@ -130,6 +130,15 @@ def test_a_port_in_use_is_one_line_before_the_model_is_loaded(flag, model_base_p
     assert done == (1, "", reason)
 
 
+def test_a_port_that_grpc_cannot_bind_is_named(model_base_path, monkeypatch):
+    """Another program has taken it after the check."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(address, "listen", lambda *args: socket.socket())
+        with pytest.raises(OSError, match=f"--host=127.0.0.1 --port={port}: Failed to bind"):
+            server_module.Server(OPTIONS(base=model_base_path, port=port))
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "[::1", "no such host"])
 def test_an_address_of_elsewhere_is_refused(host):
     with pytest.raises(OSError, match=re.escape(f"--host={host} --port=0: ")):

@@ -16,6 +16,7 @@ from absl import flags
 from sg3tf.cli import main as cli
 from sg3tf.cli.main import COMMANDS, GROUPS, main
 from sg3tf.utils.command_line import PATH_FLAGS
+from sg3tf.utils.errors import ExpectedError
 from sg3tf.version import __version__
 
 ROOT = Path(__file__).parents[3]
@@ -102,7 +103,7 @@ def test_broken_installations_give_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(options: flags.FlagValues) -> None:
-        raise RuntimeError("native operations asked for, but no library: run `make native`")
+        raise ExpectedError("native operations asked for, but no library: run `make native`")
 
     monkeypatch.setattr("sg3tf.doctor.command.main", fail)
     assert main(["doctor"]) == 1

@@ -13,6 +13,7 @@ import pytest
 from absl import flags
 
 from sg3tf.utils import command_line
+from sg3tf.utils.errors import ExpectedError
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -73,10 +74,6 @@ def test_wrong_flags(capsys: pytest.CaptureFixture[str], argv: list[str], messag
     assert capsys.readouterr() == ("", f"sg3tf draw: {message}\n")
 
 
-class TrainingError(RuntimeError):
-    pass
-
-
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
@@ -87,7 +84,7 @@ class TrainingError(RuntimeError):
         (ModuleNotFoundError("plots need matplotlib"), 1, "plots need matplotlib"),
         (FloatingPointError("the loss is nan"), 1, "the loss is nan"),
         (MemoryError("Unable to allocate 1.00 TiB"), 1, "Unable to allocate 1.00 TiB"),
-        (TrainingError("stopped"), 1, "stopped"),
+        (ExpectedError("stopped"), 1, "stopped"),
         (ValueError(), 1, "ValueError"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (KeyboardInterrupt("3 frames are kept"), 130, "3 frames are kept"),
@@ -103,12 +100,12 @@ def test_foreseen_errors(
     def fail() -> None:
         raise error
 
-    assert command_line.exit_status("sg3tf draw", fail, (TrainingError,)) == status
+    assert command_line.exit_status("sg3tf draw", fail) == status
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(f"sg3tf draw: {line}") and err.count("\n") == 1
     monkeypatch.setenv("SG3TF_DEBUG", "1")
     with pytest.raises(type(error)):
-        command_line.exit_status("sg3tf draw", fail, (TrainingError,))
+        command_line.exit_status("sg3tf draw", fail)
 
 
 class ResourceExhaustedError(Exception):
@@ -129,11 +126,12 @@ def test_a_device_without_enough_memory(capsys: pytest.CaptureFixture[str], monk
     assert isinstance(raised.value.__cause__, ResourceExhaustedError)
 
 
-def test_unforeseen_errors_are_raised() -> None:
+@pytest.mark.parametrize("error", [KeyError("bug"), RuntimeError("generator raised StopIteration")])
+def test_unforeseen_errors_are_raised(error: Exception) -> None:
     def fail() -> None:
-        raise KeyError("bug")
+        raise error
 
-    with pytest.raises(KeyError):
+    with pytest.raises(type(error)):
         command_line.exit_status("sg3tf draw", fail)
 
 
