@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from sg3tf import Discriminator, StyleGAN2Generator
+from sg3tf.data.labels import original_numbers
 from sg3tf.models.stylegan3 import StyleGAN3Generator
 from sg3tf.utils.resolution import Size, longer_side, pyramid, size_of
 
@@ -36,11 +37,12 @@ class Layer:
         name: official name.
         variables: variables by role, such as "kernel" and "affine.bias".
         image_axis: axis of the kernel for the channels of the image; None: the layer does not touch the image.
-        extra_inputs: number of the kernel's inputs after the features, for minibatch statistics.
+        extra_inputs: number of the kernel's inputs after the features, for minibatch statistics or the label.
         positions: grid of the features that a dense kernel flattens.
         role: name by which layers of two networks match, if not `name`, which depends on the shape of the grid.
         width: width of the image, relative to its longer side: the unit of the input's frequencies and translations.
         place: log2 of the cutoff and of the sampling rate, in StyleGAN3.
+        classes: the kernel's inputs that are copied, in their new order; () for the first ones.
     """
 
     name: str
@@ -51,17 +53,23 @@ class Layer:
     role: str | None = None
     width: float = 1.0
     place: tuple[float, float] | None = None
+    classes: tuple[int, ...] = ()
 
 
-def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
+def copy_layers(source: keras.Model, target: keras.Model, classes: Sequence[str] = ()) -> list[str]:
     """Copy every layer of `source` that has a counterpart in `target`.
+
+    Args:
+        source, target: generators or discriminators of the same kind.
+        classes: names of the classes of `target`. If they are numbers, and the labels of `source` have another width,
+            they are taken for the numbers of its classes: the official code also counts numbers without images.
 
     Returns:
         A line for each layer of `target`: copied, resized, or left at its initial value. Empty if all layers are copied
         unchanged from layers of the same name.
     """
     lines, is_whole = [], True
-    pairs = [*_pairs(source, target)]
+    pairs = [*_pairs(source, target, original_numbers(classes, source.config.label_dim))]
     passed_on = _new_blocks(target, pairs)
     for layer, other in pairs:
         if other is None:
@@ -78,13 +86,15 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
     return [] if is_whole else lines
 
 
-def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, Layer | None]]:
+def _pairs(source: keras.Model, target: keras.Model, classes: tuple[int, ...]) -> Iterator[tuple[Layer, Layer | None]]:
     there, here = [*_layers(source)], [*_layers(target)]
     key = _block_order if _have_other_resolutions(source, target) else _name
     by_name = {key(source, layer): layer for layer in there if layer.place is None}
     by_place = _matched([layer for layer in there if layer.place], [layer for layer in here if layer.place])
     for name in _label_dependent_roles(source.config, target.config):
-        by_name.pop(name, None)
+        embed = by_name.pop(name, None)
+        if embed and name == "mapping.embed" and classes:
+            by_name[name] = dataclasses.replace(embed, classes=classes)
     if _starts_at_higher_resolution(source, target):
         first = here[[layer.name.endswith(".fromrgb") for layer in here].index(True)]
         from_rgb = next(layer for layer in there if layer.name.endswith(".fromrgb"))
@@ -203,8 +213,10 @@ def _layers(model: keras.Model) -> Iterator[Layer]:
 def _mapping(mapping: keras.layers.Layer) -> Iterator[Layer]:
     if mapping.w_avg is not None:
         yield Layer("mapping.w_avg", {"w_avg": mapping.w_avg})
+    inputs = mapping.embed.kernel.shape[-1] if mapping.embed else 0
     for layer in filter(None, [mapping.embed, *mapping.dense]):
-        yield Layer(f"mapping.{layer.name}", _variables(layer, "kernel", "bias"))
+        extra_inputs = inputs if layer is mapping.dense[0] else 0
+        yield Layer(f"mapping.{layer.name}", _variables(layer, "kernel", "bias"), extra_inputs=extra_inputs)
 
 
 def _discriminator(model: Discriminator) -> Iterator[Layer]:
@@ -241,6 +253,10 @@ def _copy(source: Layer, target: Layer) -> list[str]:
             changed.append(f"{role} initial")
             continue
         old, initial = source.variables[role].numpy(), variable.numpy()
+        if role == "kernel" and source.classes:
+            changed.append(f"kernel of {len(source.classes)} of {len(old)} classes")
+            # When used, weights are divided by the root of their number of inputs.
+            old = old[list(source.classes)] * np.float32((len(source.classes) / len(old)) ** 0.5)
         if source.width != target.width:
             old = _in_image_widths(role, old, source.width / target.width)
         if old.shape != initial.shape:

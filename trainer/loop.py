@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def train(
     _ensure_temporary_folder(run)
     workers = Workers(strategy)
     state = TrainState(options, strategy)
-    notes = load_weights(state, options, resume)
+    notes = load_weights(state, options, resume, dataset.classes)
     intervals = options.kimg, options.tick, options.snap  # workers agree on stopping after each snapshot
     progress = (options.reproducibility_fields, intervals, state.cur_nimg)
     with one_line_errors(run, workers):
@@ -171,15 +171,22 @@ def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Wo
     )
 
 
-def load_weights(state: TrainState, options: Options, resume: Path | None) -> list[str]:
-    """Load a run's initial weights; return notes for its log."""
+def load_weights(state: TrainState, options: Options, resume: Path | None, classes: Sequence[str]) -> list[str]:
+    """Load a run's initial weights; return notes for its log.
+
+    Args:
+        state: new state.
+        options: options of the run.
+        resume: checkpoint to continue from; None for a new run.
+        classes: names of the data's classes.
+    """
     notes = []
     if warning := options.gamma_warning:
         notes.append(f"warning: {warning}")
     if resume is not None:
         notes += state.restore(resume)
     elif options.init_from is not None:
-        notes += init_from(state, options.init_from)
+        notes += init_from(state, options.init_from, classes)
     return notes
 
 

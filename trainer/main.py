@@ -79,12 +79,11 @@ def _main(name: str, values: flags.FlagValues) -> int:
     if values.resume == "latest" and (latest := run_dir.latest_matching_run(outdir, options)):
         point = ResumePoint.from_path(latest)
         options, dataset, held_out = resolve(given, replicas, point)
-    if point is None:
-        check_init_from(options)
+    differences = check_init_from(options) if point is None else []
     changes = point.changes_to(options) if point else []
     if workers.is_chief:
-        for remark in dataset.remarks:
-            print(remark)
+        for line in (*dataset.remarks, *(differences if values.dry_run else ())):  # a run's log has them
+            print(line)
     _print_plan(values, options, replicas, point, changes)
     if values.dry_run:
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +32,26 @@ NETWORKS = ("G", "D", "G_ema")
 _UNCHANGED_LAYERS = frozenset({"magnitude_ema_beta", "mbstd_group_size", "conv_clamp"})
 
 
-def check_init_from(options: Options) -> None:
-    """Raise if options.init_from shares no layer with the networks of `options`.
+def check_init_from(options: Options) -> list[str]:
+    """Compare the networks in options.init_from with those of `options`; return a line for each that differs.
 
     Raises:
-        OptionError: there is nothing to read, or nothing to copy.
+        OptionError: there is nothing to read, or a network is of another kind.
     """
     if options.init_from is None:
-        return
-    source = _local(options.init_from)
-    here = _configs(options)
-    there = _read_configs(source)
-    if not any(type(config) is type(here[name]) for name, config in there.items()):
-        kinds = "; ".join(
-            f"{name} is a {type(config).__name__} there, a {type(here[name]).__name__} here"
-            for name, config in there.items()
-        )
-        raise OptionError(f"--init_from={source}: another architecture, from which nothing can be copied ({kinds})")
+        return []
+    source, there, here = options.init_from, _read_configs(_local(options.init_from)), _configs(options)
+    lines = []
+    for name in filter(there.get, NETWORKS):
+        if type(there[name]) is not type(here[name]):
+            kinds = f"{name} is a {type(there[name]).__name__} there, a {type(here[name]).__name__} here"
+            raise OptionError(f"--init_from={source}: another architecture ({kinds}); give its --cfg, or D.keras alone")
+        if differences := _differences(dataclasses.asdict(there[name]), dataclasses.asdict(here[name])):
+            lines.append(f"--init_from={source}: {name} has {'; '.join(differences)}")
+    return lines
 
 
-def init_from(state: TrainState, source: str | Path) -> list[str]:
+def init_from(state: TrainState, source: str | Path, classes: Sequence[str] = ()) -> list[str]:
     """Copy weights and running statistics, but no state of optimizers, augmentation or progress.
 
     Args:
@@ -60,6 +60,7 @@ def init_from(state: TrainState, source: str | Path) -> list[str]:
             generator, NAME.keras, optionally with its discriminator in NAME-discriminator.keras next to it, or of a
             discriminator; official pickle; or the address of a generator, as for `sg3tf.load`. If G or G_ema is
             missing, the other is used for both.
+        classes: names of the data's classes; see `copy_layers`.
 
     Returns:
         Lines about networks that differ: which of their layers were copied, resized, or left unchanged.
@@ -75,13 +76,9 @@ def init_from(state: TrainState, source: str | Path) -> list[str]:
             notes.append(f"--init_from={source}: has no {missing}, which starts from random weights")
             continue
         target = getattr(state, name)
-        if type(found[name].config) is not type(target.config):
-            kinds = f"{type(found[name].config).__name__} there, {type(target.config).__name__} here"
-            notes.append(f"--init_from={source}: {name} is a {kinds}, and starts from random weights")
-            continue
         if differences := _differences(dataclasses.asdict(found[name].config), dataclasses.asdict(target.config)):
             notes.append(f"--init_from={source}: {name} has {'; '.join(differences)}")
-        notes += [f"--init_from={source}: {name} {line}" for line in copy_layers(found[name], target)]
+        notes += [f"--init_from={source}: {name} {line}" for line in copy_layers(found[name], target, classes)]
         clamps = [model.config.conv_clamp for model in (found[name], target)]
         if clamps[0] != clamps[1]:
             at = "clamps activations at {:g} there, and at {:g} here".format(*clamps)

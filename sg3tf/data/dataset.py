@@ -14,6 +14,7 @@ import numpy as np
 
 from sg3tf.data.errors import DataError
 from sg3tf.data.image_store import ImageStore
+from sg3tf.data.labels import original_numbers
 from sg3tf.data.sampler import ORDERS, Batch, batches, epoch_batches
 from sg3tf.data.selection import AllBut, Balanced, Chosen, Index, Selection, Spread
 from sg3tf.data.stores import Sample, Store, is_records, open_records
@@ -77,6 +78,7 @@ class Dataset:
         self._store = store
         self._selections: tuple[Selection, ...] = ()
         self._kept: dict[int, Sample] | None = None
+        self._numbers: tuple[int, ...] = ()  # of the classes in labels; () for 0, 1, 2, ...
 
     @property
     def num_images(self) -> int:
@@ -119,7 +121,7 @@ class Dataset:
         if self._kept is not None and record in self._kept:
             return self._kept[record]
         image, label = self._store.read(record)
-        sample = image, label[: self.label_dim]
+        sample = image, self._in_width(label)
         if self._kept is not None:
             for array in sample:
                 array.setflags(write=False)
@@ -131,7 +133,27 @@ class Dataset:
         record = self._record(i)
         if self._kept is not None and record in self._kept:
             return self._kept[record][1]
-        return self._store.read_label(record)[: self.label_dim]
+        return self._in_width(self._store.read_label(record))
+
+    def _in_width(self, label: np.ndarray) -> np.ndarray:
+        if not self._numbers:
+            return label[: self.label_dim]
+        row = np.zeros(self.label_dim, np.float32)
+        row[list(self._numbers)] = label
+        return row
+
+    def with_label_dim(self, label_dim: int) -> Dataset:
+        """Return this data set with the original numbers of its classes, in labels of `label_dim` numbers.
+
+        Labels of networks of the official code include the class numbers that no image has. The data set is returned
+        unchanged if its labels have `label_dim` numbers already, or if its classes are not numbers below it.
+        """
+        numbers = original_numbers(self.classes, label_dim)
+        if label_dim == self.label_dim or not numbers:
+            return self
+        wider = copy.copy(self)
+        wider.label_dim, wider._numbers, wider._kept = label_dim, numbers, None
+        return wider
 
     def split(self, validation: int, order: int = ORDERS[-1]) -> tuple[Dataset, Dataset]:
         """Split into (training, held-out) with `validation` images held out, chosen as by `subsample`.

@@ -104,6 +104,19 @@ def number_labels(
     return entries, tuple(map(str, numbers)), (remark,)
 
 
+def original_numbers(classes: Sequence[str], width: int) -> tuple[int, ...]:
+    """Return the numbers that classes had before `number_labels` renumbered them; () if any is not in 0..width - 1.
+
+    Examples:
+        >>> original_numbers(("1", "2", "4"), width=5)
+        (1, 2, 4)
+        >>> original_numbers(("cat", "dog"), width=5)
+        ()
+    """
+    numbers = tuple(int(name) if name.isdecimal() else width for name in classes)
+    return numbers if all(number < width for number in numbers) else ()
+
+
 def _names(label: RawLabel) -> tuple[str, ...]:
     """Return the class names in a label; () if it has none."""
     names = label if isinstance(label, tuple) else (label,)

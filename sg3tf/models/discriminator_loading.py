@@ -31,9 +31,9 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
 
     Args:
         network: .keras file, checkpoint folder, run folder or address, as for `sg3tf.load`. For NAME.keras, the
-            discriminator is NAME-discriminator.keras next to it. If there is none and the generator is in a run folder,
-            it is in the newest checkpoint that is not later than the generator; if that one is earlier, a line on
-            stderr says so.
+            discriminator is the one that `existing_discriminator_beside` finds. If there is none and the generator is
+            in a run folder, it is in the newest checkpoint that is not later than the generator; if that one is
+            earlier, a line on stderr says so.
 
     Raises:
         FileNotFoundError: there is none.
@@ -59,10 +59,15 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
 
 
 def existing_discriminator_beside(file: Path) -> Path | None:
-    """Return NAME-discriminator.keras next to NAME.keras, or next to its target if it is a link; None if missing."""
-    for candidate in (discriminator_beside(file), discriminator_beside(file.resolve())):
-        if os.path.isfile(candidate):  # also False if the name is too long
-            return candidate
+    """Return the discriminator next to NAME.keras, or next to its target if it is a link; None if missing.
+
+    It is NAME-discriminator.keras, or D.keras next to G_ema.keras or G.keras, which `sg3tf convert from-pickle` writes.
+    """
+    for generator in (file, file.resolve()):
+        converted = [generator.with_name("D.keras")] if generator.name in ("G_ema.keras", "G.keras") else []
+        for candidate in (discriminator_beside(generator), *converted):
+            if os.path.isfile(candidate):  # also False if the name is too long
+                return candidate
     return None
 
 

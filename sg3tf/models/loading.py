@@ -101,8 +101,8 @@ def weights_digest(G: Any) -> str:
 def generator_file(path: Path) -> Path:
     """Return the .keras file of the generator at `path`; for a run folder, its newest snapshot or checkpoint.
 
-    The folder of an unzipped .keras file is returned unchanged. The name of a network that ships with sg3tf resolves to
-    its file, unless a file of that name exists.
+    In a folder of converted networks, it is the average, G_ema.keras. The folder of an unzipped .keras file is returned
+    unchanged. The name of a network that ships with sg3tf resolves to its file, unless a file of that name exists.
 
     Raises:
         FileNotFoundError: no generator was found.
@@ -113,6 +113,8 @@ def generator_file(path: Path) -> Path:
         return path
     if (path / CHECKPOINT_GENERATOR).is_file():
         return path / CHECKPOINT_GENERATOR
+    if (path / "G_ema.keras").is_file():
+        return path / "G_ema.keras"
     found = {
         int(file.parent.name): file
         for file in path.glob(f"{CHECKPOINTS}/*/{CHECKPOINT_GENERATOR}")

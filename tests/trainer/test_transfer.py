@@ -50,9 +50,11 @@ def source(options, tmp_path_factory):
 
 def new(options, source, **changes):
     begun = dataclasses.replace(options, init_from=str(source), **changes)
-    transfer.check_init_from(begun)
+    differences = transfer.check_init_from(begun)
     state = TrainState(begun)
-    return state, transfer.init_from(state, source)
+    notes = transfer.init_from(state, source)
+    assert differences == [note for note in notes if " has " in note and " has no " not in note]
+    return state, notes
 
 
 def assert_equal(model, expected):
@@ -92,6 +94,20 @@ def test_a_discriminator_beside_a_generator(options, source, tmp_path):
     saved.G.save(tmp_path / "faces-discriminator.keras")
     with pytest.raises(OptionError, match="faces-discriminator.keras: holds a StyleGAN3Generator, not a Discrim"):
         new(options, tmp_path / "faces.keras")
+
+
+def test_the_discriminator_of_converted_networks(options, source, tmp_path):
+    _, saved = source
+    for part in NETWORKS:
+        getattr(saved, part).save(tmp_path / f"{part}.keras")
+    state, notes = new(options, tmp_path / "G_ema.keras")
+    assert_equal(state.G, saved.G_ema)
+    assert_equal(state.D, saved.D)
+    assert notes == []
+    assert_equal(discriminator_of(tmp_path), saved.D)
+    (tmp_path / "G_ema.keras").rename(tmp_path / "faces.keras")
+    _, (note,) = new(options, tmp_path / "faces.keras")
+    assert "has no D" in note
 
 
 def test_a_generator_whose_discriminator_would_have_too_long_a_name(options, source, tmp_path):
@@ -188,6 +204,38 @@ def test_other_labels_and_precision_copy_what_fits(options, source):
     fc0, before = state.G.mapping_network.dense[0].kernel.numpy(), saved.G.mapping_network.dense[0].kernel.numpy()
     np.testing.assert_allclose(fc0[:512], 2**0.5 * before, rtol=1e-6)
     assert not fc0[512:].any()
+
+
+def test_class_numbers_without_images(options):
+    """Weights of classes move to the numbers of the same classes in the data, and mean what they did before."""
+    there, here = (dataclasses.replace(options, label_dim=dim) for dim in (5, 3))
+    label = np.eye(5, dtype=np.float32)[[1, 4, 2]]
+    z = np.random.default_rng(0).normal(size=[3, 512])
+    for build in (lambda o: build_generator(o.generator()), lambda o: Discriminator(o.discriminator())):
+        source, target = build(there), build(here)
+        randomize(source)
+        lines = copy_layers(source, target, ("1", "4", "2"))
+        assert "mapping.embed: resized (kernel of 3 of 5 classes)" in lines
+        assert not any("initial" in line for line in lines)
+        inputs = () if isinstance(source, Discriminator) else (z,)
+        expected = source.mapping_network(*inputs, label=label)
+        found = target.mapping_network(*inputs, label=np.eye(3, dtype=np.float32))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert "mapping.embed: initial" in copy_layers(source, target, ("cat", "dog", "ox"))
+
+
+def test_a_shorter_latent_beside_a_label(options):
+    """The weights of the label stay those of the label."""
+    config = dataclasses.replace(options.generator(), label_dim=2)
+    source, target = build_generator(dataclasses.replace(config, z_dim=16)), build_generator(config)
+    randomize(source)
+    copy_layers(source, target)
+    # [z, label]; when used, weights are divided by the root of the number of inputs.
+    kernels = [model.mapping_network.dense[0].kernel.numpy() for model in (source, target)]
+    before, after = (kernel / len(kernel) ** 0.5 for kernel in kernels)
+    np.testing.assert_allclose(after[:16], before[:16], rtol=1e-5)
+    np.testing.assert_allclose(after[512:], before[16:], rtol=1e-5)
+    assert not after[16:512].any()
 
 
 def test_channels_that_are_new_change_nothing_at_first(options):
@@ -405,8 +453,8 @@ def test_pickles(options, tmp_path):
     biases = [float(np.mean(getattr(state, part).mapping_network.w_avg)) for part in ("G", "G_ema")]
     assert biases == [0, 2]
     assert float(tf.reduce_min(state.D.fc.bias)) > -1
-    _, notes = new(dataclasses.replace(options, cfg="stylegan2"), path)
-    assert any("G is a GeneratorConfig there, StyleGAN2Config here, and starts from random" in note for note in notes)
+    with pytest.raises(OptionError, match="G is a GeneratorConfig there, a StyleGAN2Config here"):  # although D fits
+        new(options, path, cfg="stylegan2")
     path.write_bytes(dumps(content | {"D": network("Projected", {}, {})}))
     _, (note,) = new(options, path)
     assert "has no supported D (class 'Projected': only Generator and Discriminator exist" in note
@@ -417,10 +465,10 @@ def test_pickles(options, tmp_path):
 
 def test_nothing_to_copy_is_refused(options, source):
     path = source[0] / "network-snapshot-000004.keras"
-    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture, from which nothing") as refusal:
+    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture") as refusal:
         new(options, path, cfg="stylegan2")
-    assert "G is a GeneratorConfig there, a StyleGAN2Config here" in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    kinds = "G is a GeneratorConfig there, a StyleGAN2Config here"
+    assert str(refusal.value).endswith(f"({kinds}); give its --cfg, or D.keras alone")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.pkl", "nowhere.keras"])

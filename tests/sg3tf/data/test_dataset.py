@@ -106,6 +106,25 @@ def test_images_of_a_class_among_several(tmp_path: Path) -> None:
         open_dataset(tmp_path, resolution=8, use_labels=True).of_class("1")
 
 
+def test_original_numbers_of_classes(tmp_path: Path) -> None:
+    """As the official code has them, whose labels have a number for class 0 although no image is in it."""
+    labels = {"0.png": 1, "1.png": 4, "2.png": 2}
+    for name in labels:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": list(labels.items())}))
+    dataset = open_dataset(tmp_path, resolution=8, use_labels=True)
+    assert [int(dataset.label(i).argmax()) for i in range(3)] == [0, 2, 1] and dataset.label_dim == 3
+    wider = dataset.cached(10**6).with_label_dim(5)
+    for _ in range(2):
+        rows = [(wider.label(i).tolist(), wider[i][1].tolist()) for i in range(3)]
+        assert rows == [(row, row) for row in np.eye(5)[[1, 4, 2]].tolist()]
+    assert wider.label_dim == 5 and wider.digest == dataset.digest and len(wider.of_class("4")) == 1
+    for same in (3, 4, 0):  # 4 has no place for the number 4
+        assert dataset.with_label_dim(same) is dataset
+    named = open_dataset(tmp_path, resolution=8)
+    assert named.with_label_dim(5) is named
+
+
 def test_max_images_spreads_over_all_classes(shard_set: Path) -> None:
     dataset = open_dataset(shard_set, use_labels=True, max_images=3)
     assert len(dataset) == 3

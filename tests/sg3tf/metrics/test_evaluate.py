@@ -73,6 +73,22 @@ def test_data_of_all_kinds(detector: MeanColor, tmp_path: Path, label_dim: int):
     check(["fid50k_full"], G.config, tmp_path / "data", detector_dir="x")
 
 
+def test_class_numbers_without_images(detector: MeanColor, tmp_path: Path):
+    """A network of the official code has a label for class 0 although no image has it."""
+    folder, source = tmp_path / "images", data()
+    for i in range(len(source)):
+        save_png(folder / f"{i:02}.png", source[i][0])
+    labels = [[f"{i:02}.png", 1 + i % 2] for i in range(len(source))]
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    G = Colors(GeneratorConfig(16, z_dim=3, label_dim=3))
+    evaluation = Evaluation(["fid50k_full"], G, folder, detector_dir="x", num_samples=12)
+    drawn = np.stack([evaluation.labels(i) for i in range(12)])
+    assert drawn.shape == (12, 3) and set(drawn.argmax(1)) == {1, 2}
+    check(["fid50k_full"], G.config, folder, detector_dir="x")
+    with pytest.raises(ConfigError, match="label_dim=2, but the generator's is 4"):
+        check(["fid50k_full"], GeneratorConfig(16, z_dim=3, label_dim=4), data(label_dim=2), detector_dir="x")
+
+
 def test_tensor_float_32_is_off():
     seen = []
     read = tf.config.experimental.tensor_float_32_execution_enabled

@@ -57,6 +57,11 @@ def test_a_run_that_has_checkpoints_alone_is_loaded_and_its_length_said(tmp_path
     assert capsys.readouterr().err == f"{run}: generator after 12.345 kimg, checkpoints/000012345/generator.keras\n"
 
 
+def test_a_folder_of_converted_networks(tmp_path):
+    touch(tmp_path, "G.keras", "D.keras", "G_ema.keras", "metadata.json")
+    assert loading.generator_file(tmp_path) == tmp_path / "G_ema.keras"
+
+
 def test_a_folder_without_a_generator_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no generator; give a .keras file, .* or one of portraits-32"):
         sg3tf.load(tmp_path)
