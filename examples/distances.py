@@ -17,13 +17,13 @@ from __future__ import annotations
 import itertools
 import sys
 
-from sg3tf.utils import startup_notices
+from sg3tf.utils import command_line, startup_notices
 from sg3tf.utils.json_text import to_json
 
 startup_notices.hide()
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -31,10 +31,6 @@ import sg3tf
 from sg3tf import latents
 from sg3tf.data.dataset import open_dataset
 from sg3tf.images import to_uint8
-
-_NETWORK = flags.DEFINE_string("network", None, "Generator: .keras file, run or checkpoint.", required=True)
-_DATA = flags.DEFINE_string("data", None, "Data set of images not seen in training.", required=True)
-_COUNT = flags.DEFINE_integer("count", 1024, "Number of images to generate.", lower_bound=2)
 
 _PATCH = 7
 _PATCHES = 128  # of each level of an image
@@ -45,15 +41,22 @@ _BLUR = np.array([1, 4, 6, 4, 1]) / 16
 Images = NDArray[np.float32]
 
 
-def main(argv: list[str]) -> None:
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    network = "Generator: .keras file, run or checkpoint."
+    flags.DEFINE_string("network", None, network, required=True, flag_values=options)
+    data = "Data set of images not seen in training."
+    flags.DEFINE_string("data", None, data, required=True, flag_values=options)
+    flags.DEFINE_integer("count", 1024, "Number of images of each part.", lower_bound=2, flag_values=options)
+
+
+def main(options: flags.FlagValues) -> None:
     """Print the distances."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    count = _COUNT.value
-    G = sg3tf.load(_NETWORK.value)
-    dataset = open_dataset(_DATA.value, resolution=G.config.resolution, use_labels=bool(G.config.label_dim))
+    count = options.count
+    G = sg3tf.load(options.network)
+    dataset = open_dataset(options.data, resolution=G.config.resolution, use_labels=bool(G.config.label_dim))
     if len(dataset) < 2 * count:
-        sys.exit(f"--data={_DATA.value} has {len(dataset)} images: give at least {2 * count}, or a smaller --count")
+        raise ValueError(f"--data={options.data} has {len(dataset)} images: give {2 * count}, or a smaller --count")
     reals, fakes = [], []
     for first in range(0, len(dataset) - count + 1, count):
         part = range(first, first + count)
@@ -66,7 +69,7 @@ def main(argv: list[str]) -> None:
     floors = [sliced_wasserstein(*pair) for pair in itertools.combinations(reals, 2)]
     diversity = np.mean([mean_distance(part) for part in fakes]) / np.mean([mean_distance(part) for part in reals])
     result = {
-        "network": _NETWORK.value,
+        "network": options.network,
         "count": count,
         "parts": len(reals),
         "swd": round(float(np.mean(distances)), 2),
@@ -79,16 +82,16 @@ def main(argv: list[str]) -> None:
 
 
 def sliced_wasserstein(a: Images, b: Images) -> float:
-    """Mean over the levels of the pyramid, times 1000, of images float32 [N, R, R, 3]."""
+    """Mean over the levels of the pyramid, times 1000, of images float32 [N, H, W, C]."""
     rng = np.random.default_rng(0)
     levels = zip(*(pyramid(images) for images in (a, b)), strict=True)
     return 1000 * float(np.mean([_level_distance(*level, rng) for level in levels]))
 
 
 def pyramid(images: Images) -> list[Images]:
-    """Differences [N, S, S, 3] for sizes S = R, R / 2, ..., and last the images at 16 pixels."""
+    """Differences [N, H, W, C] at the size of the images, at half of it, ..., and last the smallest images."""
     levels = []
-    while images.shape[1] > _LAST_LEVEL:
+    while min(images.shape[1:3]) >= 2 * _LAST_LEVEL:
         half = _blurred(images)[:, ::2, ::2]
         between = np.zeros_like(images)
         between[:, ::2, ::2] = half
@@ -104,7 +107,7 @@ def _blurred(images: Images) -> Images:
 
 
 def _level_distance(a: Images, b: Images, rng: np.random.Generator) -> float:
-    directions = rng.standard_normal([_PATCH * _PATCH * 3, _DIRECTIONS]).astype(np.float32)
+    directions = rng.standard_normal([_PATCH * _PATCH * a.shape[-1], _DIRECTIONS]).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=0)
     patches = [_patches(images, rng) for images in (a, b)]
     distances = []
@@ -115,11 +118,11 @@ def _level_distance(a: Images, b: Images, rng: np.random.Generator) -> float:
 
 
 def _patches(images: Images, rng: np.random.Generator) -> Images:
-    """Random patches [N * 128, 147], with mean 0 and standard deviation 1 in each channel."""
-    windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))  # [N, P, P, 3, 7, 7]
+    """Random patches [N * 128, 49 C], with mean 0 and standard deviation 1 in each channel."""
+    windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))  # [N, Y, X, C, 7, 7]
     index = np.arange(len(images))[:, None]
-    y, x = rng.integers(windows.shape[1], size=[2, len(images), _PATCHES])
-    patches = windows[index, y, x].reshape(-1, 3, _PATCH * _PATCH)
+    y, x = (rng.integers(count, size=[len(images), _PATCHES]) for count in windows.shape[1:3])
+    patches = windows[index, y, x].reshape(-1, images.shape[-1], _PATCH * _PATCH)
     return ((patches - patches.mean((0, 2), keepdims=True)) / patches.std((0, 2), keepdims=True)).reshape(
         len(patches), -1
     )
@@ -134,4 +137,4 @@ def mean_distance(images: Images) -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(command_line.run("distances", main, define_flags, __doc__))

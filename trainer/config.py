@@ -507,6 +507,22 @@ class Options:
         return self.batch * BLUR_FADE_NIMG_PER_BATCH if is_blurred else None
 
     @property
+    def warnings(self) -> list[str]:
+        """Warnings about options with which training rarely succeeds."""
+        return [f"warning: {text}" for text in (self.gamma_warning, self.blur_warning) if text]
+
+    @property
+    def blur_warning(self) -> str | None:
+        """Warning if the discriminator never sees images without blur."""
+        if self.blur_fade_nimg is None or self.kimg * 1000 >= self.blur_fade_nimg:
+            return None
+        return (
+            f"--kimg={self.kimg:g}: the blur of the discriminator's images in config R fades over "
+            f"{self.blur_fade_nimg / 1000:g} kimg, so details remain untrained; train longer, or use a smaller --batch "
+            "or --init_from"
+        )
+
+    @property
     def gamma_warning(self) -> str | None:
         """Warning if the R1 weight is far from the default; None if it is not, or is 0, which switches R1 off."""
         usual = default_gamma(self.cfg, self.resolution, self.batch)

@@ -52,7 +52,7 @@ def describe(options: Options, replicas: int, cur_nimg: int = 0) -> str:
             *table("D", d_rows),
             *_memory(options, G.count_params(), D.count_params(), g_bytes + d_bytes),
             *_steps(options, replicas, cur_nimg),
-            *([f"warning: {options.gamma_warning}"] if options.gamma_warning else []),
+            *options.warnings,
             "",
         ]
     )

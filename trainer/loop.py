@@ -180,9 +180,7 @@ def load_weights(state: TrainState, options: Options, resume: Path | None, class
         resume: checkpoint to continue from; None for a new run.
         classes: names of the data's classes.
     """
-    notes = []
-    if warning := options.gamma_warning:
-        notes.append(f"warning: {warning}")
+    notes = options.warnings
     if resume is not None:
         notes += state.restore(resume)
     elif options.init_from is not None:

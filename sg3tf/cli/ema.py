@@ -6,6 +6,7 @@ sg3tf ema --network=runs/00000-... --sigma_rel=0.15 --kimg=400 --out=ema.keras
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
+
+_LARGE_ERROR = 0.3  # of the weighting, relative
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -56,6 +59,8 @@ def main(options: Any) -> None:
     write_label_files(out.parent, class_names(run), label_scale(run), prefix=f"{out.stem}-")
     with atomic_path(out) as path:
         G.save(path)
+    if error > _LARGE_ERROR:
+        print("warning: too few snapshots for an average of this width; its weighting is another one", file=sys.stderr)
     print(
         f"{options.out}: sigma_rel {options.sigma_rel:g} at {nimg / 1000} kimg from {len(averages)} averages, "
         f"relative error of the weighting {error:.2g}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sg3tf.metrics.cache import Cache, KeyFields
 from sg3tf.metrics.detectors import Detector
+from sg3tf.metrics.detectors.laplacian_patches import LaplacianPatches
 from sg3tf.metrics.feature_stats import FeatureCollector, FeatureRequest, FeatureStats, OutputName
 from sg3tf.metrics.replicas import gather, run_on_replicas
 from sg3tf.metrics.samples import Batch, Images, Index, Samples, check_finite, padded_batches
@@ -51,10 +52,14 @@ class ImageSource(Protocol):
     noun: str
 
     def arrays(self, index: Index) -> Arrays:
-        """Arrays that `images` needs for these positions; called in threads, on the host."""
+        """Arrays that `images` needs for these positions, and the positions as "numbers"; called in threads."""
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         """Return images, uint8 [N, H, W, C], from the arrays as tensors, and whether each is finite, bool [N]."""
+
+
+def _numbers(index: Index) -> Arrays:
+    return {"numbers": np.asarray(index, np.int32)}
 
 
 class RealImages:
@@ -66,7 +71,7 @@ class RealImages:
         self._data = data
 
     def arrays(self, index: Index) -> Arrays:
-        return {"images": np.stack([self._data[int(i)][0] for i in index])}
+        return _numbers(index) | {"images": np.stack([self._data[int(i)][0] for i in index])}
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         return tensors["images"], tf.ones(tf.shape(tensors["images"])[:1], tf.bool)
@@ -81,7 +86,7 @@ class GeneratedImages:
         self._G, self._samples = G, samples
 
     def arrays(self, index: Index) -> Arrays:
-        arrays: Arrays = {"z": self._samples.latents(index)}
+        arrays = _numbers(index) | {"z": self._samples.latents(index)}
         if (label := self._samples.label(index)) is not None:
             arrays["label"] = label
         if self._G.supports_noise:  # different for every image, as for published numbers
@@ -220,9 +225,13 @@ _FINITE: OutputName = ("", "finite")  # pseudo-output: whether each image is fin
 def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:
     """Return the function (arrays of each replica, outputs) -> {output: features of each replica}."""
 
+    def run(detector: Detector | LaplacianPatches, images: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        return detector(images, numbers) if isinstance(detector, LaplacianPatches) else detector(images)
+
     def replica(tensors: Tensors, outputs: tuple[OutputName, ...]) -> dict[OutputName, tf.Tensor]:
         images, finite = source.images(tensors)
-        features = {name: detectors[name](images) for name in sorted({name for name, _ in outputs})}
+        numbers = tensors["numbers"]
+        features = {name: run(detectors[name], images, numbers) for name in sorted({name for name, _ in outputs})}
         return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
 
     return run_on_replicas(strategy, replica)

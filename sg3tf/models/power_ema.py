@@ -76,6 +76,9 @@ def inner_products(a: Sequence[Average], b: Sequence[Average]) -> FloatArray:
 def combination(stored: Sequence[Average], wanted: Average) -> tuple[FloatArray, float]:
     """Return the coefficients of stored averages that approximate the wanted one best, by least squares.
 
+    Unlike in the paper, they sum to 1: otherwise, few snapshots would give smaller weights, even of a network that no
+    longer changes.
+
     Returns:
         A coefficient for each stored average, and the relative error: the norm of the difference between the two
         weightings divided by the norm of the wanted one.
@@ -86,8 +89,10 @@ def combination(stored: Sequence[Average], wanted: Average) -> tuple[FloatArray,
     gram, target = inner_products(stored, stored), inner_products(stored, [wanted])[:, 0]
     # Scale the diagonal to ones, so that the cutoff for singular values treats late and early averages alike.
     scale = 1 / np.sqrt(np.diag(gram))
-    scaled, *_ = np.linalg.lstsq(gram * scale[:, None] * scale, target * scale, rcond=1e-14)
-    weights = scaled * scale
+    total = scale / scale.max()  # the row of the constraint, with a Lagrange multiplier
+    matrix = np.block([[gram * scale[:, None] * scale, total[:, None]], [total, np.zeros(1)]])
+    scaled, *_ = np.linalg.lstsq(matrix, np.append(target * scale, 1 / scale.max()), rcond=1e-14)
+    weights = scaled[:-1] * scale
     own = inner_products([wanted], [wanted])[0, 0]
     squared = own - 2 * weights @ target + weights @ gram @ weights
     return weights, float(np.sqrt(max(squared, 0) / own))

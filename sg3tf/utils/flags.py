@@ -52,7 +52,7 @@ def define_batch(options: flags.FlagValues, default: int | None, help: str) -> N
 
 def define_seed(options: flags.FlagValues, help: str) -> None:
     """Define --seed, for random numbers."""
-    flags.DEFINE_integer("seed", 0, help, lower_bound=0, flag_values=options)
+    flags.DEFINE_integer("seed", 0, help, lower_bound=0, upper_bound=2**64 - 1, flag_values=options)
 
 
 class _ResolutionParser(flags.ArgumentParser):

@@ -63,11 +63,12 @@ def philox(seed: int, purpose: Purpose, position: int = 0) -> np.random.Philox:
     """Return the bit generator of a stream; its raw words are the same in all versions of NumPy.
 
     Args:
-        seed: seed of the run or the metric, 0 or more.
+        seed: seed of the run or the metric, 0 to 2**64 - 1.
         purpose: purpose of the numbers.
         position: epoch, number of images or sample index; streams of different positions do not overlap.
     """
-    return np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, position])
+    # A list of a number from 2**63 on and a small one would become float64.
+    return np.random.Philox(key=np.array([seed, purpose], np.uint64), counter=[0, 0, 0, position])
 
 
 def generator(seed: int, purpose: Purpose, position: int = 0) -> np.random.Generator:

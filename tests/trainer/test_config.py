@@ -338,6 +338,16 @@ def test_gamma_far_away_is_worth_a_warning():
         assert f"--gamma={usual * factor:g}" in warning and "2.048" in warning and "\n" not in warning
 
 
+def test_config_r_that_sees_no_sharp_image_is_worth_a_warning():
+    """The blur fades over 200 kimg with a batch of 32."""
+    for changes in ({}, {"cfg": "stylegan3-t"}, {"batch": 4}, {"init_from": "faces.keras"}):
+        options = new(**{"cfg": "stylegan3-r", "kimg": 40, "batch": 32, **changes})
+        expected = 0 if changes else 1
+        assert sum("the blur of the discriminator's images" in warning for warning in options.warnings) == expected
+    assert new(cfg="stylegan3-r", kimg=200, batch=32).blur_warning is None
+    assert "--kimg=199: " in new(cfg="stylegan3-r", kimg=199, batch=32).blur_warning
+
+
 def test_gammas_of_small_images_are_compared_with_their_default():
     """Of 32 pixels, 0.15 trains and the published rule, about 0.05 at batch 16, does not (docs/quality.md)."""
     for gamma in (0.15, 0.5, 2):

@@ -21,14 +21,14 @@ _BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson (1983)
 class LaplacianPatches:
     """128 patches of 7 x 7 pixels from each level of the Laplacian pyramid, from the image size down to 16 pixels.
 
-    Random positions are seeded by the pixels, so that an image has the same patches on every machine and in every
-    batch.
+    Where the patches of an image are depends on its number alone, because rounding, which differs between batches and
+    machines, changes single pixels of generated images.
 
     Args:
         resolution: side of square images, or their Size (width, height); at least 16 each way.
     """
 
-    digest = "laplacian pyramid, 5 taps, 128 patches of 7 x 7 pixels, version 1"
+    digest = "laplacian pyramid, 5 taps, 128 patches of 7 x 7 pixels, version 2"
     min_side = MIN_RESOLUTION
     resize = "none"
 
@@ -37,9 +37,14 @@ class LaplacianPatches:
         self._levels = (size_of(resolution).shorter // MIN_RESOLUTION).bit_length()
         self.outputs = {"patches": self._levels * PATCHES * PATCH_VALUES}
 
-    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return {"patches": float32 [N, levels * 128 * 7 * 7 * 3]} for images uint8 [N, H, W, 3] or [N, H, W, 1]."""
-        seeds = _digests(images)
+    def __call__(self, images: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return {"patches": float32 [N, levels * 128 * 7 * 7 * 3]}.
+
+        Args:
+            images: uint8 [N, H, W, 3] or [N, H, W, 1].
+            numbers: int32 [N], the images' positions among those that are measured.
+        """
+        seeds = tf.stack([numbers, tf.zeros_like(numbers)], axis=1)
         patches = [
             _patches(level, seeds + [0, i]) for i, level in enumerate(pyramid(uint8_to_rgb(images), self._levels))
         ]
@@ -73,14 +78,6 @@ def _insert_zeros(x: tf.Tensor) -> tf.Tensor:
     _, height, width, channels = x.shape
     x = tf.pad(x[:, :, None, :, None], [[0, 0], [0, 0], [0, 1], [0, 0], [0, 1], [0, 0]])
     return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
-
-
-def _digests(images: tf.Tensor) -> tf.Tensor:
-    """Seed for each image, int32 [N, 2]: the sum of its values with fixed random weights, modulo 2^31."""
-    size = int(np.prod(images.shape[1:]))
-    weights = np.random.Generator(np.random.Philox(key=0)).integers(2**31, size=size)
-    sums = tf.reduce_sum(tf.cast(tf.reshape(images, [-1, size]), tf.int64) * weights, axis=1) % 2**31
-    return tf.stack([tf.cast(sums, tf.int32), tf.zeros_like(sums, tf.int32)], axis=1)
 
 
 def _patches(level: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

@@ -52,10 +52,10 @@ def test_pyramid():
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 48)])
-def test_patches_are_those_of_the_levels_and_of_the_image_alone(height: int, width: int):
+def test_patches_are_those_of_the_levels_and_of_the_number_alone(height: int, width: int):
     x = images(3, height, width)
     detector = LaplacianPatches(to_resolution([width, height]))
-    rows = detector(x)["patches"].numpy()
+    rows = detector(x, tf.range(3))["patches"].numpy()
     patches = rows.reshape(3, 2, PATCHES, SIZE, SIZE, 3)
     drawn = {}
     for i in range(3):
@@ -71,16 +71,20 @@ def test_patches_are_those_of_the_levels_and_of_the_image_alone(height: int, wid
                 assert set(axis) <= set(range(side)) and len(set(axis)) >= side - (2 if side < 40 else 7)
             drawn[i, level] = corners
     assert drawn[0, 0] != drawn[1, 0] != drawn[2, 0]
-    alone = detector(x[1:2])["patches"].numpy()
+    alone = detector(x[1:2], tf.constant([1]))["patches"].numpy()
     np.testing.assert_array_equal(alone[0], rows[1])
+    # A pixel that rounds to the next value, as on another machine, changes a pixel of 64 patches at most a little.
+    rounded = x.copy()
+    rounded[:, 5, 5] ^= 1
+    change = detector(rounded, tf.range(3))["patches"].numpy() - rows
+    assert 0 < np.abs(change).max() <= 1
 
 
 def test_gray_images_are_three_equal_channels():
-    """Positions depend on the pixels, so that the rows of a gray picture and of its copy in three channels differ."""
-    rows = LaplacianPatches(16)(images(1, 16)[..., :1])["patches"].numpy().reshape(PATCHES, -1, 3)
+    gray = images(1, 16)[..., :1]
+    rows, copy = (LaplacianPatches(16)(x, tf.constant([0]))["patches"].numpy() for x in (gray, np.repeat(gray, 3, -1)))
     assert rows.std() > 0
-    for channel in (1, 2):
-        np.testing.assert_array_equal(rows[..., channel], rows[..., 0])
+    np.testing.assert_array_equal(rows, copy)
 
 
 def test_definition():

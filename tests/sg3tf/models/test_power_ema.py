@@ -107,10 +107,19 @@ def test_reported_error_is_that_of_the_weighting():
     squared, _ = scipy.integrate.quad(lambda t: difference(t) ** 2, 0, 100, points=[50])
     own, _ = scipy.integrate.quad(lambda t: weighting(wanted, t) ** 2, 0, 100)
     assert error == pytest.approx(np.sqrt(squared / own), rel=1e-6)
-    for i in range(3):  # least squares: no other weights are better
-        moved = weights + 1e-3 * np.eye(3)[i]
+    for i in range(3):  # least squares: no other weights of the same sum are better
+        moved = weights + 1e-3 * (np.eye(3)[i] - np.eye(3)[i - 1])
         gram, target = power_ema.inner_products(stored, stored), power_ema.inner_products(stored, [wanted])[:, 0]
         assert moved @ gram @ moved - 2 * moved @ target > weights @ gram @ weights - 2 * weights @ target
+
+
+@pytest.mark.parametrize("sigma_rel", [0.02, 0.08, 0.15, 0.28])
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_weights_that_stand_still_keep_their_size(sigma_rel: float, count: int):
+    """However few snapshots there are, and however badly they fit."""
+    stored = [Average(s, 200_000 * (i + 1)) for i in range(count) for s in power_ema.TRACKED]
+    weights, _ = power_ema.combination(stored, Average(sigma_rel, stored[-1].nimg))
+    assert weights.sum() == pytest.approx(1, abs=1e-9)
 
 
 def model(value: float) -> SimpleNamespace:

@@ -52,8 +52,11 @@ def test_streams_have_their_recorded_numbers(purpose):
     assert rng.philox(7, purpose, 48).random_raw(1).tolist() == [FIRST_WORDS[purpose]]
 
 
+SEEDS = (0, 2**32, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1)
+
+
 def test_every_key_changes_the_stream():
-    keys = [(seed, purpose, position) for seed in (0, 2**32) for purpose in Purpose for position in (0, 1, 8)]
+    keys = [(seed, purpose, position) for seed in SEEDS for purpose in Purpose for position in (0, 1, 8)]
     assert len({rng.philox(*key).random_raw(1)[0] for key in keys}) == len(keys)
 
 
