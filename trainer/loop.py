@@ -69,7 +69,7 @@ def train(
     _ensure_temporary_folder(run)
     workers = Workers(strategy)
     state = TrainState(options, strategy)
-    notes = load_weights(state, options, resume, dataset.classes)
+    notes = load_weights(state, options, resume, dataset.classes if isinstance(dataset, Dataset) else ())
     intervals = options.kimg, options.tick, options.snap  # workers agree on stopping after each snapshot
     progress = (options.reproducibility_fields, intervals, state.cur_nimg)
     with one_line_errors(run, workers):
