@@ -137,6 +137,8 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Build the data set that the flags describe, and print a summary."""
+    if not options.source:
+        raise DataError("--source is missing; give the images to convert")
     _refuse_flags_without_effect(options)
     aspect, resolution = parse_aspect(options.aspect) if options.aspect else DEFAULT_ASPECT, options.resolution
     if options.aspect and options.crop != "wide":
