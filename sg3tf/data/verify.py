@@ -5,7 +5,6 @@ sg3tf data verify --data=datasets/photos-256
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from sg3tf.data.image_store import ImageStore
 from sg3tf.data.shards import LABELS, MANIFEST, ContentDigest, ShardStore, is_shard_set
 from sg3tf.data.stores import Store
 from sg3tf.utils import flags as shared
+from sg3tf.utils.machine import num_cores
 from sg3tf.utils.progress import Progress
 from sg3tf.utils.resolution import Resolution
 
@@ -89,7 +89,7 @@ def _read_all(store: Store) -> Tally:
     tally: Tally = {}
     chunk = 256
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(num_cores()) as pool,
         Progress(store.num_images, description=f"{store.resolution} pixels") as progress,
     ):
         for start in range(0, store.num_images, chunk):

@@ -157,7 +157,7 @@ class EqualizedDense(keras.layers.Layer):
             name="kernel",
         )
         # In NumPy: Keras may call `build` in a graph of its own, and the initializer outside of it.
-        start = np.broadcast_to(np.float32(self.bias_init) / np.float32(self.lr_multiplier), [self.units])
+        start = np.broadcast_to(np.array(self.bias_init, np.float32) / np.float32(self.lr_multiplier), [self.units])
         self.bias = self.add_weight(
             shape=(self.units,),
             initializer=lambda shape, dtype=None: tf.cast(start, dtype),

@@ -318,6 +318,9 @@ def recover_replaced(path: Path) -> None:
             return
 
 
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+
+
 @contextmanager
 def errors_name_path(path: Path, temporary: Path) -> Iterator[None]:
     """Name `path` in errors: errors of open files have no name, and users do not know the temporary one."""
@@ -330,11 +333,16 @@ def errors_name_path(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to disk, so that a power failure leaves no name without its content."""
+    """Flush a file, or a folder's entries, to disk, so that a power failure leaves no name without its content.
+
+    Folders are not flushed on file systems that cannot do it, such as folders that VirtualBox shares.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
+        if error.errno in _NOT_SUPPORTED and path.is_dir():
+            return
         error.filename = str(path)
         raise
     finally:
