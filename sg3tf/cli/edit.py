@@ -128,8 +128,8 @@ def _check_directions(options: Any) -> None:
         )
     unused = [name for name in ("count", "num_samples", "seed") if options[name].present]
     if options.directions and unused:
-        given = ", ".join(f"{name}={options[name].value}" for name in unused)
-        raise ValueError(f"{given}: of no effect with directions={options.directions}; leave out {', '.join(unused)}")
+        values = ", ".join(f"{name}={options[name].value}" for name in unused)
+        raise ValueError(f"{values}: of no effect with directions={options.directions}; leave out {', '.join(unused)}")
 
 
 def _directions_from_flags(network: Network, options: Any) -> Directions:
