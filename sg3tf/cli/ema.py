@@ -45,6 +45,7 @@ def main(options: Any) -> None:
     from sg3tf.models.loading import class_names, label_scale, load, write_label_files
     from sg3tf.models.run_folder import snapshot_name, snapshots
 
+    out = shared.check_out(options.out, ".keras")
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
     nimg = _snapshot_at(options.kimg, sorted({average.nimg for average in stored}))
@@ -54,7 +55,6 @@ def main(options: Any) -> None:
     files = snapshots(run)
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
-    out = Path(options.out)
     # Else --class=30 could be 30 standard deviations.
     write_label_files(out.parent, class_names(run), label_scale(run), prefix=f"{out.stem}-")
     with atomic_path(out) as path:

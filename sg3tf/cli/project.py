@@ -87,11 +87,13 @@ def main(options: Any) -> None:
     network = drawing_flags.network_from_flags(options)
     distance = _distance(network, options)
     target = read_picture(Path(options.target), network.resolution, network.channels, options.crop)
+    label = drawing_flags.label_from_flags(network, options)
+    drawing_flags.prepare_outputs(options)
     found = project(
         network,
         target,
         distance,
-        label=drawing_flags.label_from_flags(network, options),
+        label=label,
         space=options.space,
         transform=options.transform,
         steps=options.steps,
@@ -113,11 +115,18 @@ def main(options: Any) -> None:
             seed=options.seed,
         )
         pictures["tuned"] = draw_single(tuned, found.latents)
-    _save_pictures(outdir, options, pictures)
+    else:
+        (outdir / "tuned.png").unlink(missing_ok=True)  # of an earlier command
+    _save_pictures(outdir, network, options, pictures)
     for name in [*pictures][1:]:
         print(to_json({"image": name, **quality(pictures[name], target, distance)}))
-    if options.video:
-        video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
+    try:
+        if options.video:
+            video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
+    except Exception:  # a tuned network takes longer than a video
+        if options.tune:
+            _save_tuned(Path(options.tune), tuned.generator, network)
+        raise
     if options.tune:  # last, because existing files are not replaced: a killed command can be run again
         _save_tuned(Path(options.tune), tuned.generator, network)
     print(outdir)
@@ -169,15 +178,15 @@ def _save_tuned(path: Path, G: Generator, network: Network) -> None:
 def _check_output_files(options: Any) -> None:
     """Reject file names that would fail after the optimization."""
     if options.video:
-        video.check(Path(options.video))
+        video.check(Path(options.video), options.fps)
     if options.tune and Path(options.tune).suffix != ".keras":
         raise ValueError(f"tune={options.tune}: give the name of a .keras file")
     if options.tune and Path(options.tune).exists():
         raise FileExistsError(f"tune={options.tune} exists already; remove it or choose another name")
 
 
-def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
-    text = {"Software": f"sg3tf {__version__}", "network": options.network}
+def _save_pictures(outdir: Path, network: Network, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
+    text = {"Software": f"sg3tf {__version__}", "network": network.source}
     text |= drawing_flags.flags_as_metadata(options)
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)

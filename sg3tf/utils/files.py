@@ -63,6 +63,13 @@ def require_readable(path: Path) -> None:
         raise PermissionError(errno.EACCES, "this user may not read it", str(path))
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder unless it exists, and raise OSError if files cannot be written there."""
+    reject_remote(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()  # unlike os.access, tries it; nothing is left
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary sibling of `path` for writing; on success it is flushed to disk and renamed to `path`."""
