@@ -25,11 +25,9 @@ from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
 
-# Flags that do not affect the image, or are already in its metadata.
-_NOT_IN_METADATA = {
-    "batch", "out", "outdir", "save_latents", "network", "timeout_s", "ssl_ca_file", "api_key_file"
-}  # fmt: skip
 _CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
+# Flags that do not affect the image, or are already in its metadata.
+_NOT_IN_METADATA = {"batch", "out", "outdir", "save_latents", "network", *_CONNECTION}
 
 
 # --- Definitions -----------------------------------------------------------------------------------------------------
@@ -445,10 +443,14 @@ def flags_as_metadata(options: Any) -> dict[str, str]:
     return {name: value for name, value in given.items() if name not in _NOT_IN_METADATA}
 
 
+def picture_metadata(options: Any) -> dict[str, str]:
+    """Return the metadata of a picture: the program, the network, and the given flags that affect the image."""
+    return {"Software": f"sg3tf {__version__}", "network": options.network, **flags_as_metadata(options)}
+
+
 def save_picture(options: Any, picture: NDArray[np.uint8]) -> None:
-    """Write --out, with the flags as metadata, and print its name."""
-    text = {"Software": f"sg3tf {__version__}", "network": options.network, **flags_as_metadata(options)}
-    save_png(options.out, picture, text)
+    """Write --out, with its metadata, and print its name."""
+    save_png(options.out, picture, picture_metadata(options))
     print(options.out)
 
 

@@ -18,14 +18,11 @@ from sg3tf import images, video
 from sg3tf.cli import drawing_flags
 from sg3tf.generate import latents_file
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_path
 from sg3tf.utils.json_text import to_json
-from sg3tf.version import __version__
 
 if TYPE_CHECKING:
     from sg3tf.generate.network import Network
     from sg3tf.metrics.detectors.lpips import Distance
-    from sg3tf.models.generators import Generator
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -82,6 +79,7 @@ def main(options: Any) -> None:
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.editing.picture import read_picture
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
+    from sg3tf.models.loading import save_with_labels
 
     _check_output_files(options)
     network = drawing_flags.network_from_flags(options)
@@ -119,7 +117,9 @@ def main(options: Any) -> None:
     if options.video:
         video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
     if options.tune:  # last, because existing files are not replaced: a killed command can be run again
-        _save_tuned(Path(options.tune), tuned.generator, network)
+        file = Path(options.tune)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_with_labels(tuned.generator, file, network.classes, network.label_scale)
     print(outdir)
 
 
@@ -156,16 +156,6 @@ def _distance(network: Network, options: Any) -> Distance:
     return pixels_and(features(D))
 
 
-def _save_tuned(path: Path, G: Generator, network: Network) -> None:
-    """Write a .keras file, after files with what its labels mean, which are those of `network`."""
-    from sg3tf.models.loading import write_label_files
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_label_files(path.parent, network.classes, network.label_scale, prefix=f"{path.stem}-")
-    with atomic_path(path) as temporary:
-        G.save(temporary)
-
-
 def _check_output_files(options: Any) -> None:
     """Reject file names that would fail after the optimization."""
     if options.video:
@@ -177,8 +167,7 @@ def _check_output_files(options: Any) -> None:
 
 
 def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
-    text = {"Software": f"sg3tf {__version__}", "network": options.network}
-    text |= drawing_flags.flags_as_metadata(options)
+    text = drawing_flags.picture_metadata(options)
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)
     images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)
