@@ -9,8 +9,9 @@ from pathlib import Path
 def main() -> None:
     """Write .tf_configure.bazelrc, which .bazelrc imports."""
     try:
-        version = importlib.metadata.version("tensorflow")
-    except importlib.metadata.PackageNotFoundError:
+        distribution = importlib.metadata.packages_distributions()["tensorflow"][0]  # or tensorflow-cpu, for example
+        version = importlib.metadata.version(distribution)
+    except KeyError:
         sys.exit(
             f"{sys.executable} has no TensorFlow: run configure.py with a Python that has it, or run `make native`"
         )

@@ -3,7 +3,7 @@
 # TensorFlow is not imported, which would take seconds and half a gigabyte.
 _FIND = """
 import importlib.metadata, importlib.util
-print(importlib.metadata.version("tensorflow"))
+print(importlib.metadata.version(importlib.metadata.packages_distributions()["tensorflow"][0]))
 print(importlib.util.find_spec("tensorflow").submodule_search_locations[0])
 """
 

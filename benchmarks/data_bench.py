@@ -23,7 +23,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from benchmarks import machine, report
+from benchmarks import report
 from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
@@ -31,6 +31,7 @@ from sg3tf.data.encoding import encode_png
 from sg3tf.data.ffhq import encode_levels, ffhq_writer, find_levels
 from sg3tf.data.sampler import batches
 from sg3tf.image_files import open_image
+from sg3tf.utils.machine import num_cores
 
 FORMS = ("png", "raw", "memory")
 BLOCK = 2**20  # bytes of one plain read
@@ -156,7 +157,7 @@ def measure(form: str, path: Path, workers: int) -> report.Row:
 
 
 def rows() -> Iterator[report.Row]:
-    workers = [int(number) for number in _WORKERS.value or sorted({1, machine.cores()})]
+    workers = [int(number) for number in _WORKERS.value or sorted({1, num_cores()})]
     for resolution in (int(side) for side in _RESOLUTIONS.value):
         with tempfile.TemporaryDirectory() as folder:
             paths = make(Path(folder), resolution)

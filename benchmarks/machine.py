@@ -20,6 +20,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from sg3tf.utils.machine import num_cores
+
 MATMUL_SIDE = 2048  # of the square matrices whose product is timed
 TRIES = 5
 GIGA = 1e9
@@ -34,17 +36,12 @@ def about() -> dict[str, Any]:
     lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "cores": cores(),
+        "cores": num_cores(),
         "cpu": models[0] if models else platform.processor(),
         "gpus": gpus,
         "load_average_at_start": [round(load, 2) for load in os.getloadavg()],
         "tensorflow": tf.__version__,
     }
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peaks() -> dict[str, float]:
@@ -54,7 +51,7 @@ def peaks() -> dict[str, float]:
         RuntimeError: there is no C++ compiler.
     """
     with _peaks_program() as program:
-        output = subprocess.run([program, str(cores())], check=True, capture_output=True, text=True).stdout
+        output = subprocess.run([program, str(num_cores())], check=True, capture_output=True, text=True).stdout
     measured: dict[str, float] = json.loads(output)
     return measured
 

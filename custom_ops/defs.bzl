@@ -81,13 +81,13 @@ def op_package(gpu = True):
         cc_library(
             name = "cuda",
             srcs = native.glob(["launch*"]),
-            hdrs = native.glob(["cuda_*.h", "*_variant.h"]),
+            hdrs = native.glob(["cuda_*.h", "*_variant.h"], allow_empty = True),
             visibility = ["//custom_ops/jit:__pkg__"],
             deps = [":headers", "//custom_ops/resampling:launch"],
         )
     cc_library(
         name = "op_headers",
-        hdrs = native.glob(["attributes.h", "op.h"]),
+        hdrs = native.glob(["attributes.h", "op.h"], allow_empty = True),
         deps = [":headers", "//custom_ops/resampling:tf"],
     )
     cc_library(

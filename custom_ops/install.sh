@@ -21,11 +21,16 @@ if ! bazel=$(find_bazel); then
   exit 3
 fi
 command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 3; }
+if [ "$(uname -m)" = x86_64 ] && ! g++ -march=x86-64-v4 -E -x c++ /dev/null >/dev/null 2>&1; then
+  echo "g++ $(g++ -dumpversion) is too old: install GCC 11 or later (RHEL 8: gcc-toolset-13), or choose SG3TF_OPS=xla" >&2
+  exit 3
+fi
 
 "$python" configure.py
 # A compiler that reads TensorFlow's headers takes up to 2 GB.
 fitting=$(awk '/^MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)
-limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)  # of a container; "max" where there is none
+# Of a container, in either version of cgroups; "max" or a huge number where there is none.
+limit=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1 || true)
 [[ $limit =~ ^[0-9]+$ ]] && fitting=$((limit / 2000000000 < fitting ? limit / 2000000000 : fitting))
 cores=$(nproc)
 jobs=$((fitting < cores ? (fitting < 1 ? 1 : fitting) : cores))

@@ -52,11 +52,10 @@ def explore(options: flags.FlagValues) -> None:
     logging.set_verbosity(logging.ERROR)  # TensorFlow lists every variable that it captures
     with scratch_folder() as folder:
         base = folder / _MODEL_NAME
-        for network in options.network:
-            _export(network, base)
+        names = [_export(network, base) for network in options.network]
         stop = stop_on_signals()
         server = _serve(base, options.port)
-        page = f"http://127.0.0.1:{server.rest_port}{location(_MODEL_NAME)}&network={quote(options.network[-1])}"
+        page = f"http://127.0.0.1:{server.rest_port}{location(_MODEL_NAME)}&network={quote(names[-1])}"
         print(f"explorer: {page}", flush=True)
         print("press Ctrl-C to stop", file=sys.stderr, flush=True)
         if options.browser and not webbrowser.open(page):
@@ -67,7 +66,8 @@ def explore(options: flags.FlagValues) -> None:
         exit_undrained()
 
 
-def _export(network: str, base: Path) -> None:
+def _export(network: str, base: Path) -> str:
+    """Export a network, and return its name for the commands that the page copies: of a run folder, its snapshot."""
     from serving.saved_model import export_saved_model
     from sg3tf import Generator
     from sg3tf.models.loading import load, resolve_network
@@ -76,10 +76,11 @@ def _export(network: str, base: Path) -> None:
 
     is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
     print(f"exporting {network}", file=sys.stderr, flush=True)
-    network = network if is_untrained else resolve_network(network)  # the run may still be training
-    generator = Generator.from_preset(network) if is_untrained else load(network)
-    provenance = {"source": network} if is_untrained else training_provenance(network).to_json()
+    file = network if is_untrained else resolve_network(network)  # the run may still be training
+    generator = Generator.from_preset(file) if is_untrained else load(file)
+    provenance = {"source": file} if is_untrained else training_provenance(file).to_json()
     export_saved_model(generator, base, metadata=provenance)
+    return file if Path(network).is_dir() else network
 
 
 def _serve(base: Path, port: int) -> Server:

@@ -9,10 +9,11 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
 #: Notes about unusual conversions of an image.
 PROFILE = "color profile converted to sRGB"
@@ -24,6 +25,11 @@ TWELVE_BITS = "12 bits stored in 16, scaled by 4095"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 _ORIENTATION = 0x0112
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF files and one of its values
+#: Largest value of a pixel divided by that in a PNG file, by Pillow's name of the file's mode.
+_GRAY_SCALES = {"L;2": 85, "L;4": 17}
+_PROBES = np.stack(np.meshgrid(*[np.arange(0, 256, 51)] * 3), axis=-1).astype(np.uint8).reshape(1, -1, 3)
+_SRGB_TOLERANCE = 3  # levels by which profiles of sRGB differ from each other
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,8 +90,10 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
             return Image.open(source)
         if brand in _HEIF_BRANDS:
             raise ValueError("is a HEIC image: pip install pillow-heif") from error
-        if brand in _AVIF_BRANDS:
+        if brand in _AVIF_BRANDS and not features.check("avif"):
             raise ValueError("is an AVIF image: pip install --upgrade pillow") from error
+        if brand in _AVIF_BRANDS:
+            raise ValueError("is a damaged AVIF image") from error
         raise ValueError("is not an image that Pillow can read") from error
 
 
@@ -146,16 +154,26 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
     notes = []
     if _has_frames(image):
         notes.append(FIRST_FRAME)
-    halved = any(";16" in str(tile) for tile in getattr(image, "tile", ())) and not image.mode.startswith("I")
+    stored = str(getattr(image, "tile", ()))  # Pillow's name of the file's mode is in it, until the image is loaded
+    halved = ";16" in stored and not image.mode.startswith("I")
+    is_negative = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     image.load()
     if halved and (bits is None or bits < 16):
         _require_16_bits(image)
+    _scale_transparent_color(image, stored)
+    if image.mode in ("La", "RGBa"):  # colors multiplied by alpha
+        image = image.convert(image.mode.upper())
     profile = image.info.get("icc_profile")
     image = image.transpose(_TURNS[turn]) if (turn := _orientation(image)) in _TURNS else image
     if image.mode == "F":
         raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
-        image, is_twelve = _to_8_bits(np.asarray(image), bits)
+        values, clear = np.asarray(image), image.info.get("transparency")
+        image, is_twelve = _to_8_bits(values, bits)
+        if is_negative:  # of fewer bits, Pillow inverts them
+            image = ImageOps.invert(image)
+        if isinstance(clear, int):
+            image.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
         if is_twelve:
             notes.append(TWELVE_BITS)
     image, note = _to_srgb(image, profile)
@@ -183,6 +201,16 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # Pillow raises many types, even KeyError and struct.error
         return 1
     return found if isinstance(found, int) else 1
+
+
+def _scale_transparent_color(image: Image.Image, stored: str) -> None:
+    """Scale the transparent color of a PNG file, which has the bits of the file, to the 8 bits of the pixels."""
+    color = image.info.get("transparency")
+    if isinstance(color, tuple) and ";16" in stored:
+        image.info["transparency"] = tuple(value >> 8 for value in color)
+    for mode, scale in _GRAY_SCALES.items():
+        if isinstance(color, int) and repr(mode) in stored:
+            image.info["transparency"] = scale * color
 
 
 def _require_16_bits(image: Image.Image) -> None:
@@ -225,10 +253,11 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, st
     try:
         given = ImageCms.getOpenProfile(io.BytesIO(profile))
         space = given.profile.xcolor_space.strip()
-        if "srgb" in ImageCms.getProfileDescription(given).lower() and image.mode != "CMYK":
+        working = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space]
+        named = "srgb" in ImageCms.getProfileDescription(given).lower() and image.mode != "CMYK"
+        if named and _changes_little(profile, working):
             return image, ""
         alpha = image.getchannel("A") if "A" in image.getbands() else None
-        working = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space]
         if (working == "CMYK") != (image.mode == "CMYK") or (working == "L" and image.mode not in ("L", "LA")):
             return image, BAD_PROFILE
         srgb = ImageCms.createProfile("sRGB")
@@ -238,6 +267,16 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, st
     if alpha:
         image.putalpha(alpha)
     return image, PROFILE
+
+
+@lru_cache(maxsize=16)
+def _changes_little(profile: bytes, mode: str) -> bool:
+    """Return True if conversion from `profile` to sRGB moves no probe color far; linear sRGB is sRGB by name alone."""
+    probes = Image.fromarray(_PROBES).convert(mode)
+    given, srgb = ImageCms.getOpenProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    converted = _checked(ImageCms.profileToProfile(probes, given, srgb, outputMode="RGB"))
+    change = np.asarray(converted).astype(int) - np.asarray(probes.convert("RGB"))
+    return bool(np.abs(change).max() <= _SRGB_TOLERANCE)
 
 
 def _checked(image: Image.Image | None) -> Image.Image:

@@ -45,8 +45,12 @@ def labels_in_turn(count: int, label_dim: int) -> FloatArray:
     return np.eye(label_dim, dtype=np.float32)[np.arange(count) % label_dim]
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, flag: str = "seeds") -> list[int]:
     """Parse a list of seeds and ranges of seeds.
+
+    Args:
+        text: numbers and ranges, separated by commas.
+        flag: name of the flag that holds the text, for messages.
 
     Raises:
         ValueError: malformed text, or a seed not between 0 and 2**32 - 1.
@@ -59,9 +63,9 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
-            raise ValueError(f"seeds={text}: give numbers and ranges, the smaller number first, like 3,7-9")
+            raise ValueError(f"{flag}={text}: give numbers and ranges, the smaller number first, like 3,7-9")
         if int(last or first) >= 2**32:
-            raise ValueError(f"seeds={text}: give seeds below 2**32")
+            raise ValueError(f"{flag}={text}: give seeds below 2**32")
         seeds.extend(range(int(first), int(last or first) + 1))
     return seeds
 

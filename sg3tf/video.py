@@ -24,20 +24,23 @@ _ENCODING = {
     ".webm": ["-vf", _EVEN, "-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p", "-crf", "24", "-b:v", "0"],
     ".gif": ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=bayer:bayer_scale=5"],
 }
+_MOST_GIF_FPS = 100  # delays between its frames are whole hundredths of a second
 
 #: Supported suffixes.
 ENDINGS = tuple(_ENCODING)
 
 
-def check(path: Path) -> None:
+def check(path: Path, fps: int) -> None:
     """Raise errors of `save` that can be detected before computing frames.
 
     Raises:
-        ValueError: the suffix is not .mp4, .webm or .gif.
+        ValueError: the suffix is not .mp4, .webm or .gif, or a GIF has more than 100 frames per second.
         MissingExtraError: imageio-ffmpeg is not installed.
     """
     if path.suffix not in _ENCODING:
         raise ValueError(f"{path}: videos end in one of {', '.join(_ENCODING)}")
+    if path.suffix == ".gif" and fps > _MOST_GIF_FPS:
+        raise ValueError(f"fps={fps}: a GIF has at most {_MOST_GIF_FPS} frames per second; write .mp4 or .webm")
     _ffmpeg(path)
 
 
@@ -56,7 +59,7 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
         MissingExtraError: imageio-ffmpeg is not installed.
         OSError: the file cannot be written.
     """
-    check(path)
+    check(path, fps)
     if path.suffix != ".gif":
         frames = map(over_white, frames)
     frames = iter(frames)

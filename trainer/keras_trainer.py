@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sg3tf.models.base import BaseGenerator
 from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.generators import StyleGAN3Generator, build_generator
+from sg3tf.models.generators import StyleGAN3Generator
 from sg3tf.utils.resolution import image_shape
 from trainer import augment, losses, stats
 from trainer.adam import lazy_adam
@@ -29,6 +29,11 @@ from trainer.random_inputs import LabelArray, RandomInputs
 from trainer.step import summed_gradients, update_ema, zero_nonfinite
 from trainer.step_order import PL_INTERVAL, R1_INTERVAL, Phase, StepOrder, StepSettings
 
+_LARGEST_PIXEL = 2.0  # of images that are nominally in [-1, 1]; resizing may exceed that
+_NO_VALIDATION = (
+    "validation_data, validation_split and evaluate: a GAN has no validation loss; compute sg3tf.metrics of G_ema"
+)
+
 
 class StyleGANTrainer(keras.Model):
     """Generator and discriminator, trained together by `fit`.
@@ -36,7 +41,8 @@ class StyleGANTrainer(keras.Model):
     `fit` takes a tf.data.Dataset of images, or of (images, labels), such as `sg3tf.data.dataset.Dataset.to_tf_data`
     returns. Images are [N, H, W, C], uint8 from 0 to 255 or float in [-1, 1]. Labels are float32 [N, label_dim] or
     integers [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller, so drop the remainder of an
-    epoch.
+    epoch. Images of other ranges are refused, as are sample weights, class weights and validation data: to compare with
+    held-out images, compute `sg3tf.metrics` of G_ema between epochs.
 
     The history has the means of `loss_G`, `loss_D` and `r_t` over each epoch, and the latest `r1` penalty and
     `augment_p`. `r_t` is the fraction of real images that D classifies as real, minus the fraction that it does not;
@@ -67,16 +73,16 @@ class StyleGANTrainer(keras.Model):
     """
 
     def __init__(self, G: BaseGenerator, D: Discriminator, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.G, self.D, self.G_ema = G, D, build_generator(G.config, dtype="float32")
+        super().__init__(autocast=False, **kwargs)
+        self.G, self.D, self.G_ema = G, D, type(G)(G.config, dtype="float32")
         self.G_ema.set_weights(G.get_weights())
         self.step = self.cur_nimg = 0
         self.built = True
 
     def compile(
         self,
-        g_optimizer: keras.optimizers.Optimizer | None = None,
-        d_optimizer: keras.optimizers.Optimizer | None = None,
+        g_optimizer: keras.optimizers.Optimizer | str | None = None,
+        d_optimizer: keras.optimizers.Optimizer | str | None = None,
         *,
         gamma: float,
         loss: str = "logistic",
@@ -100,7 +106,7 @@ class StyleGANTrainer(keras.Model):
         Args:
             g_optimizer, d_optimizer: optimizers of G and D; default: the published Adam, with learning rates 0.0025
                 (0.002 if G is a StyleGAN2Generator) and 0.002. For configs A to C, sg3tf train uses 0.0025 for G: pass
-                an optimizer to do the same.
+                an optimizer to do the same. Callbacks that set learning rates find none: give optimizers a schedule.
             gamma: weight of the R1 penalty; 0 for none. Useful values grow with the square of the resolution; start
                 with `trainer.config.default_gamma`.
             loss: "logistic", or "relativistic": paired, with R1 and R2 (arXiv 2501.05441).
@@ -119,15 +125,19 @@ class StyleGANTrainer(keras.Model):
             ema_ramp_up: shorten this half-life at the beginning, starting from 0, as for networks with random weights;
                 False keeps it, so that the average of a trained network lasts.
             seed: seed of all random numbers.
-            **kwargs: further arguments of keras.Model.compile.
+            **kwargs: further arguments of keras.Model.compile, but not metrics, which would get no predictions.
 
         Raises:
-            ValueError: the loss is unknown, or LeCam is used with relativistic logits, which have no fixed zero.
+            ValueError: the loss is unknown, metrics are given, or LeCam is used with relativistic logits, which have no
+                fixed zero.
         """
         if loss not in losses.LOSSES:
             raise ValueError(f"loss={loss!r}: give one of {', '.join(losses.LOSSES)}")
         if lecam and loss != "logistic":
             raise ValueError(f"lecam={lecam:g}: works with loss='logistic' only")
+        for name in ("metrics", "weighted_metrics", "loss_weights"):
+            if kwargs.get(name):
+                raise ValueError(f"{name}: a GAN has no predictions to measure; compute sg3tf.metrics of G_ema instead")
         # Eager, because phases are chosen in Python; each phase is a compiled function.
         super().compile(optimizer=None, run_eagerly=True, **kwargs)
         self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval, lecam)
@@ -147,8 +157,8 @@ class StyleGANTrainer(keras.Model):
             noise=self.G.supports_noise,
         )
         g_rate = 0.0025 if isinstance(self.G, StyleGAN3Generator) else 0.002
-        self.g_optimizer = g_optimizer or lazy_adam(g_rate, pl_interval if pl_weight else None)
-        self.d_optimizer = d_optimizer or lazy_adam(0.002, r1_interval if gamma else None)
+        self.g_optimizer = keras.optimizers.get(g_optimizer or lazy_adam(g_rate, pl_interval if pl_weight else None))
+        self.d_optimizer = keras.optimizers.get(d_optimizer or lazy_adam(0.002, r1_interval if gamma else None))
         settings = StepSettings(
             batch=1,  # each step uses the size of its data
             loss=loss,
@@ -169,6 +179,16 @@ class StyleGANTrainer(keras.Model):
         """Images of the averaged generator, which takes the same arguments."""
         return self.G_ema(inputs, **kwargs)
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as keras.Model.fit does; ValueError if validation is requested."""
+        if kwargs.get("validation_data") is not None or kwargs.get("validation_split"):
+            raise ValueError(_NO_VALIDATION)
+        return super().fit(*args, **kwargs)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Raise ValueError with the remedy."""
+        raise ValueError(_NO_VALIDATION)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train on one batch: G, D, and the penalties that are due; then update the average."""
         images, label = self._images_and_label(data)
@@ -182,12 +202,21 @@ class StyleGANTrainer(keras.Model):
 
     def _images_and_label(self, data: Any) -> tuple[tf.Tensor, NDArray[np.float32]]:
         """Images, uint8 or float32, and labels [N, label_dim] of a batch."""
-        images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
-        c = self.D.config
+        images, label, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is not None:
+            raise ValueError("sample_weight or class_weight is given: images cannot be weighted; repeat some instead")
+        images, c = tf.convert_to_tensor(images), self.D.config
         expected = image_shape(c.resolution, c.image_channels)
         if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
             raise ValueError(f"images of shape {images.shape}: fit on batches [N, {', '.join(map(str, expected))}]")
+        group = c.mbstd_group_size
+        if c.mbstd_channels and len(images) > group and len(images) % group:
+            raise ValueError(f"batch of {len(images)} images is not a multiple of D's mbstd_group_size={group}")
         if images.dtype != tf.uint8:
+            largest = float(tf.reduce_max(tf.abs(tf.cast(images, tf.float32))))
+            if not images.dtype.is_floating or largest > _LARGEST_PIXEL:
+                given = f"images of type {images.dtype.name} up to {largest:g}"
+                raise ValueError(f"{given}: give uint8, or floats in [-1, 1], as x / 127.5 - 1")
             images = tf.cast(images, tf.float32)
         label_dim = c.label_dim
         if label_dim == 0:
@@ -198,7 +227,9 @@ class StyleGANTrainer(keras.Model):
         if label.ndim == 1:
             if label.min() < 0 or label.max() >= label_dim:
                 raise ValueError(f"labels from {label.min()} to {label.max()}: give classes from 0 to {label_dim - 1}")
-            label = np.eye(label_dim)[label]
+            if (label != np.round(label)).any():
+                raise ValueError(f"labels such as {label[label != np.round(label)][0]}: give class numbers")
+            label = np.eye(label_dim)[label.astype(np.int64)]
         if label.shape != (len(images), label_dim):
             raise ValueError(f"labels of shape {label.shape}: give [{len(images)}] or [{len(images)}, {label_dim}]")
         return images, label.astype(np.float32)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import resource
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,7 +49,8 @@ GIGA = 1e9
 
 def memory() -> dict[str, float]:
     """Memory in gigabytes, {name: value}: of this process, and of the fullest GPU since the last call."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIGA
     values = {"Resources/peak_cpu_mem_gb": peak}
     pages = Path("/proc/self/statm")
     if pages.exists():

@@ -39,7 +39,7 @@ def resolve(
         given = {**given, "precision": point.options.precision}
     values = {**DEFAULTS, **(dataclasses.asdict(point.options) if point else {}), **given}
     for name, purpose in {"data": "images to train on", "batch": "images per step, such as --batch=32"}.items():
-        if values[name] is None:
+        if values[name] in (None, ""):
             raise OptionError(f"--{name}: is missing; give the {purpose}")
     if values["batch"] % replicas:
         raise OptionError(f"--batch={values['batch']}: must be a multiple of the {replicas} devices of --strategy")

@@ -222,7 +222,7 @@ def _update_average(average: BaseGenerator, model: BaseGenerator, mixed: Callabl
     def copy(target: Any, source: Any) -> None:
         target.assign(source)
 
-    for target, source in zip(average.trainable_variables, model.trainable_variables, strict=True):
-        strategy.extended.update(target.value, mix, args=(source.value,), group=False)
-    for target, source in zip(average.non_trainable_variables, model.non_trainable_variables, strict=True):
-        strategy.extended.update(target.value, copy, args=(source.value,), group=False)
+    # Layers of the model may be frozen, which does not change the order of all its variables.
+    for target, source in zip(average.variables, model.variables, strict=True):
+        update = mix if target.trainable else copy
+        strategy.extended.update(target.value, update, args=(source.value,), group=False)

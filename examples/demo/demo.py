@@ -194,7 +194,7 @@ def _make_data(options: flags.FlagValues, out: Path) -> Path:
         _python(str(_HERE / "portraits.py"), f"--outdir={data}", *size, "--style=neon", "--seed=1")
     elif not data.exists():
         build = ["-m", "sg3tf", "data", "build", f"--source={options.data}", f"--outdir={data}", "--crop=center"]
-        _python(*build, f"--resolution={resolution}")
+        _python(*build, f"--resolution={resolution}", "--nolabels")
     return data
 
 

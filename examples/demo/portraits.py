@@ -9,7 +9,6 @@ portraits cycle through twelve kinds, such as "beard" and "long red hair", which
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import encode_levels, ffhq_writer, write_classes
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
+from sg3tf.utils.machine import num_cores
 from sg3tf.utils.parallel import map_in_order
 from sg3tf.utils.progress import with_progress
 
@@ -329,7 +329,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_integer("seed", 0, "Seed of the portraits.", lower_bound=0, flag_values=options)
     flags.DEFINE_enum("style", "plain", STYLES, "Colors and lines of the portraits.", flag_values=options)
     flags.DEFINE_bool("classes", False, "Draw twelve kinds in turn, as labels.", flag_values=options)
-    flags.DEFINE_integer("workers", os.cpu_count(), "Number of processes.", lower_bound=1, flag_values=options)
+    flags.DEFINE_integer("workers", num_cores(), "Number of processes.", lower_bound=1, flag_values=options)
 
 
 def main(args: flags.FlagValues) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.inputs import has_batch_axis
+from sg3tf.utils.machine import num_cores
 from sg3tf.utils.protobuf import message_classes
 
 Function = Callable[..., dict[str, tf.Tensor]]
@@ -58,7 +58,7 @@ class BatchingParameters:
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
-    num_batch_threads: int = os.cpu_count() or 1
+    num_batch_threads: int = num_cores()
     allowed_batch_sizes: tuple[int, ...] = ()
     enable_large_batch_splitting: bool = False
 

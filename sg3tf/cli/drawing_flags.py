@@ -20,11 +20,13 @@ from sg3tf.generate.trajectory import CURVES, Trajectory, resample
 from sg3tf.images import save_png
 from sg3tf.latents import parse_seeds, transform_matrix
 from sg3tf.utils import flags as shared
-from sg3tf.utils.class_names import describe_classes
+from sg3tf.utils.class_names import class_numbers, describe_classes, is_number
+from sg3tf.utils.files import require_writable
 from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
 
+_OUTPUTS = ("out", "outdir", "save_latents", "save_directions", "video", "tune")
 _CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
 # Flags that do not affect the image, or are already in its metadata.
 _NOT_IN_METADATA = {"batch", "out", "outdir", "save_latents", "network", *_CONNECTION}
@@ -66,14 +68,15 @@ def define_seeds(options: flags.FlagValues, default: str, help: str = "Seeds and
     flags.DEFINE_string("seeds", default, help, flag_values=options)
 
 
-def define_truncation(options: flags.FlagValues) -> None:
-    """Define --trunc, --trunc_cutoff and --trunc_center."""
-    flags.DEFINE_list(
-        "trunc",
-        None,
-        "Truncation psi: 1 for none, 0 for the average image; several values make a sweep.",
-        flag_values=options,
-    )
+def define_truncation(options: flags.FlagValues, sweep: str = "") -> None:
+    """Define --trunc, --trunc_cutoff and --trunc_center.
+
+    Args:
+        options: where to define them.
+        sweep: what several values of --trunc do, for its help; "" if they are refused.
+    """
+    help = "Truncation psi: 1 for none, 0 for the average image"
+    flags.DEFINE_list("trunc", None, f"{help}; {sweep}." if sweep else f"{help}.", flag_values=options)
     flags.DEFINE_integer(
         "trunc_cutoff",
         None,
@@ -114,14 +117,16 @@ def define_transform(options: flags.FlagValues) -> None:
     )
 
 
-def define_latents(options: flags.FlagValues, seeds: str) -> None:
+def define_latents(options: flags.FlagValues, seeds: str, sweep: str = "several values make a sweep") -> None:
     """Define the flags for images: network, seeds or latents, truncation, class, transform, --save_latents.
 
     Args:
+        options: where to define them.
         seeds: default of --seeds.
+        sweep: see `define_truncation`.
     """
     define_drawing_network(options)
-    define_truncation(options)
+    define_truncation(options, sweep)
     define_class(options)
     define_transform(options)
     define_seeds(options, seeds)
@@ -139,7 +144,7 @@ def define_latents(options: flags.FlagValues, seeds: str) -> None:
 
 def define_trajectory(options: flags.FlagValues) -> None:
     """Define the flags for a video through keyframes, which include those for images."""
-    define_latents(options, seeds="0-3")
+    define_latents(options, seeds="0-3", sweep="several values are spread evenly")
     flags.DEFINE_enum(
         "curve", "cubic", CURVES,
         "Interpolation between keyframes: cubic or lerp of style vectors, or slerp of z.", flag_values=options,
@@ -166,9 +171,16 @@ def define_noise(options: flags.FlagValues) -> None:
 
 def define_save_latents(options: flags.FlagValues) -> None:
     """Define --save_latents."""
+
+    def check_ending(name: str | None) -> bool:
+        if name and not is_latents_file(name):
+            raise flags.ValidationError("give a name that ends in .npz")
+        return True
+
     flags.DEFINE_string(
         "save_latents", None, ".npz file for the latents, to pass to other commands as --latents.", flag_values=options
     )
+    flags.register_validator("save_latents", check_ending, flag_values=options)
 
 
 def define_fps(options: flags.FlagValues) -> None:
@@ -223,7 +235,7 @@ def network_from_flags(options: Any) -> Network:
         if not network.label_dim:
             raise ValueError(f"trunc_center=class: leave it out, as network={network.name} has no labels")
         if "class" in options:
-            network.w_avg = network.class_average(cast(FloatArray, label_from_flags(network, options)))
+            network.center_on_class(cast(FloatArray, label_from_flags(network, options)))
     return network
 
 
@@ -242,8 +254,8 @@ def latents_from_flags(network: Network, options: Any, uses_class: bool = False)
     if options.latents and not uses_class:
         reject_unused_class(options, "latents")
     transform = transform_from_flags(network, options)
-    text, is_file = options.latents or options.seeds, bool(options.latents)
-    return apply_transform(parse_latents(network, text, options, is_file), transform)
+    flag = "latents" if options.latents else "seeds"
+    return apply_transform(parse_latents(network, flag, options, bool(options.latents)), transform)
 
 
 def keyframes_from_flags(network: Network, options: Any) -> Latents:
@@ -253,7 +265,7 @@ def keyframes_from_flags(network: Network, options: Any) -> Latents:
         raise ValueError(f"latents={options.latents}: slerp interpolates the z of seeds; use cubic or lerp")
     if options.latents:
         reject_unused_class(options, "latents")
-        return _load(options.latents, network, options)
+        return _load("latents", network, options)
     return latents_from_seeds(network, parse_seeds(options.seeds), label=label_from_flags(network, options))
 
 
@@ -271,24 +283,26 @@ def trajectory_from_flags(options: Any, frames: int = 60) -> Trajectory:
     return Trajectory(options.frames or frames, options.curve, options.loop, psi, options.trunc_cutoff, motion)
 
 
-def parse_latents(network: Network, text: str, options: Any, is_file: bool | None = None) -> Latents:
+def parse_latents(network: Network, flag: str, options: Any, is_file: bool) -> Latents:
     """Return the latents of seeds or of an .npz file, truncated according to the flags.
 
     Args:
-        text: seeds and ranges, or a file name.
-        is_file: True for a file, False for seeds; None to decide by the suffix .npz.
+        network: the network they are for.
+        flag: name of the flag with seeds and ranges, or a file name.
+        options: all flags.
+        is_file: True for a file, False for seeds.
     """
     psis = parse_numbers("trunc", options.trunc) if options.trunc else [1.0]
-    if not (is_latents_file(text) if is_file is None else is_file):
-        label = label_from_flags(network, options)
-        return latents_from_seeds(network, parse_seeds(text), psis, options.trunc_cutoff, label)
-    latents = _load(text, network, options)
+    if not is_file:
+        seeds, label = parse_seeds(options[flag].value, flag), label_from_flags(network, options)
+        return latents_from_seeds(network, seeds, psis, options.trunc_cutoff, label)
+    latents = _load(flag, network, options)
     return sweep_truncation(network, latents, psis, options.trunc_cutoff) if options.trunc else latents
 
 
 def is_latents_file(text: str) -> bool:
     """Return True for an .npz file of latents, False for seeds and ranges."""
-    return text.endswith(".npz")
+    return Path(text).suffix.lower() == ".npz"
 
 
 def reject_unused_class(options: Any, *files: str) -> None:
@@ -307,12 +321,13 @@ def reject_unused_class(options: Any, *files: str) -> None:
         raise ValueError(f"class={name}: {given} have their own labels; leave --class out")
 
 
-def _load(file: str, network: Network, options: Any) -> Latents:
-    """Return the latents of an .npz file, restricted to --tiles if given."""
-    latents = latents_file.load(Path(file), network)
+def _load(flag: str, network: Network, options: Any) -> Latents:
+    """Return the latents of the .npz file that a flag names, restricted to --tiles if given."""
+    file = options[flag].value
+    latents = latents_file.load(Path(file), network, flag)
     if "tiles" not in options or options.tiles is None:
         return latents
-    tiles = parse_positions("tiles", options.tiles, len(latents), of=f"latents={file}")
+    tiles = parse_positions("tiles", options.tiles, len(latents), of=f"{flag}={file}")
     return dataclasses.replace(latents[tiles], tiles=np.array(tiles))
 
 
@@ -339,15 +354,16 @@ def label_from_flags(network: Network, options: Any) -> FloatArray | None:
         choice = "a number" if dim == 1 else f"a vector of {dim} numbers"
         if scale:
             choice += f", as before they were standardized ({scale})"
-        elif dim > 1:
-            choice += f", {describe_classes(network.classes, dim)}"
+        elif not is_number(network.classes, dim):
+            classes = describe_classes(network.classes, dim)
+            choice = classes if dim == 1 else f"{choice}, {classes}"
         raise ValueError(f"{'--class is missing' if text is None else f'class={text}'}: give {choice}")
     return label
 
 
 def _label_vector(text: str, network: Network) -> FloatArray | None:
     """Return the label of label_dim numbers in `text`, standardized as in the data set; None if it is not a vector."""
-    if text in network.classes:
+    if network.classes and text in class_numbers(network.classes, network.label_dim):
         return None
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -398,7 +414,7 @@ def style_range(text: str, num_ws: int) -> list[int]:
     """
     thirds = ("coarse", "middle", "fine")
     positions: set[int] = set()
-    for part in text.split(","):
+    for part in map(str.strip, text.split(",")):
         if part in thirds:
             third = thirds.index(part)
             positions.update(range(round(third * num_ws / 3), round((third + 1) * num_ws / 3)))
@@ -439,18 +455,40 @@ def parse_positions(flag: str, text: str | None, count: int, of: str = "this net
 
 def flags_as_metadata(options: Any) -> dict[str, str]:
     """Return the given flags that affect the image, for its metadata."""
-    given = {name: str(options[name].serialize()).partition("=")[2] for name in options if options[name].present}
-    return {name: value for name, value in given.items() if name not in _NOT_IN_METADATA}
+    given = [options[name] for name in options if options[name].present and name not in _NOT_IN_METADATA]
+    return {
+        flag.name: str(flag.value).lower() if flag.boolean else str(flag.serialize()).partition("=")[2]
+        for flag in given
+    }
 
 
-def picture_metadata(options: Any) -> dict[str, str]:
+def picture_metadata(network: Network, options: Any) -> dict[str, str]:
     """Return the metadata of a picture: the program, the network, and the given flags that affect the image."""
-    return {"Software": f"sg3tf {__version__}", "network": options.network, **flags_as_metadata(options)}
+    return {"Software": f"sg3tf {__version__}", "network": network.source, **flags_as_metadata(options)}
 
 
-def save_picture(options: Any, picture: NDArray[np.uint8]) -> None:
+def prepare_outputs(options: Any) -> None:
+    """Make the folders of all output files, and try whether files can be written there, before images are computed.
+
+    Raises:
+        OSError: they cannot; the message names the flag.
+    """
+    for flag in _OUTPUTS:
+        if flag not in options or not options[flag].value:
+            continue
+        path = Path(options[flag].value)
+        folder = path if flag == "outdir" else path.parent
+        try:
+            require_writable(folder)
+        except OSError as error:
+            raise OSError(f"{flag}={path}: no files can be written to {folder} ({error.strerror})") from error
+        if path.suffix and path != folder and path.is_dir():
+            raise IsADirectoryError(f"{flag}={path}: is a folder; choose another name")
+
+
+def save_picture(network: Network, options: Any, picture: NDArray[np.uint8]) -> None:
     """Write --out, with its metadata, and print its name."""
-    save_png(options.out, picture, picture_metadata(options))
+    save_png(options.out, picture, picture_metadata(network, options))
     print(options.out)
 
 

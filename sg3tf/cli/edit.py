@@ -78,21 +78,24 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Run the command."""
     strengths = parse_strengths(options.strength)
+    _check_directions(options)
     network = drawing_flags.network_from_flags(options)
+    drawing_flags.prepare_outputs(options)
     directions = _directions_from_flags(network, options)
     numbers = [directions.number(text) for text in options.direction]
     if options.save_directions:
         directions_file.save(Path(options.save_directions), directions)
-    start = drawing_flags.latents_from_flags(network, options, uses_class=True)  # for the directions
+    # Directions of a file need no --class.
+    start = drawing_flags.latents_from_flags(network, options, uses_class=not options.directions)
     edited = [edit_latents(start, directions, number, strengths) for number in numbers]
-    rows: dict[str, list[Picture]] = {}
+    rows: list[tuple[str, list[Picture]]] = []
     for number, latents in zip(numbers, edited, strict=True):
         drawn = with_progress(network.images(latents.ws, latents.transform), len(latents))
         pictures = [enlarge(image, options.scale) for image in drawn]
         for row, name in enumerate(start.names()):
             part = slice(row * len(strengths), (row + 1) * len(strengths))
-            rows[f"{directions.names[number]} {name}"] = pictures[part]
-    drawing_flags.save_picture(options, with_captions([f"{strength:+.3g}" for strength in strengths], rows))
+            rows.append((f"{directions.names[number]} {name}", pictures[part]))
+    drawing_flags.save_picture(network, options, with_captions([f"{strength:+.3g}" for strength in strengths], rows))
     arrays = [latents.arrays() for latents in edited]
     joined = {name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}
     drawing_flags.save_latents(options, Latents(**joined))
@@ -114,7 +117,8 @@ def parse_strengths(text: str) -> FloatArray:
     return values
 
 
-def _directions_from_flags(network: Network, options: Any) -> Directions:
+def _check_directions(options: Any) -> None:
+    """Raise ValueError for flags that contradict each other or have no effect."""
     given = [name for name in ("method", "labels", "directions") if options[name].present]
     if len(given) > 1:
         raise ValueError(f"{', '.join(given)}: give one of them")
@@ -122,6 +126,13 @@ def _directions_from_flags(network: Network, options: Any) -> Directions:
         raise ValueError(
             f"label_latents={options.label_latents}: has no effect without --labels; add it or leave it out"
         )
+    unused = [name for name in ("count", "num_samples", "seed") if options[name].present]
+    if options.directions and unused:
+        values = ", ".join(f"{name}={options[name].value}" for name in unused)
+        raise ValueError(f"{values}: of no effect with directions={options.directions}; leave out {', '.join(unused)}")
+
+
+def _directions_from_flags(network: Network, options: Any) -> Directions:
     layers = drawing_flags.style_range(options.layers or f"0-{network.num_ws - 1}", network.num_ws)
     if options.directions:
         loaded = directions_file.load(Path(options.directions), network.num_ws, network.w_dim)

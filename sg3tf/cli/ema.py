@@ -44,6 +44,7 @@ def main(options: Any) -> None:
     from sg3tf.models.loading import class_names, label_scale, load, save_with_labels
     from sg3tf.models.run_folder import snapshot_name, snapshots
 
+    out = shared.check_out(options.out, ".keras")
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
     nimg = _snapshot_at(options.kimg, sorted({average.nimg for average in stored}))
@@ -53,7 +54,7 @@ def main(options: Any) -> None:
     files = snapshots(run)
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
-    save_with_labels(G, Path(options.out), class_names(run), label_scale(run))
+    save_with_labels(G, out, class_names(run), label_scale(run))
     if error > _LARGE_ERROR:
         print("warning: too few snapshots for an average of this width; its weighting is another one", file=sys.stderr)
     print(

@@ -23,6 +23,7 @@ from sg3tf.utils.json_text import to_json
 if TYPE_CHECKING:
     from sg3tf.generate.network import Network
     from sg3tf.metrics.detectors.lpips import Distance
+    from sg3tf.models.generators import Generator
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -79,17 +80,18 @@ def main(options: Any) -> None:
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.editing.picture import read_picture
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
-    from sg3tf.models.loading import save_with_labels
 
     _check_output_files(options)
     network = drawing_flags.network_from_flags(options)
     distance = _distance(network, options)
     target = read_picture(Path(options.target), network.resolution, network.channels, options.crop)
+    label = drawing_flags.label_from_flags(network, options)
+    drawing_flags.prepare_outputs(options)
     found = project(
         network,
         target,
         distance,
-        label=drawing_flags.label_from_flags(network, options),
+        label=label,
         space=options.space,
         transform=options.transform,
         steps=options.steps,
@@ -111,15 +113,20 @@ def main(options: Any) -> None:
             seed=options.seed,
         )
         pictures["tuned"] = draw_single(tuned, found.latents)
-    _save_pictures(outdir, options, pictures)
+    else:
+        (outdir / "tuned.png").unlink(missing_ok=True)  # of an earlier command
+    _save_pictures(outdir, network, options, pictures)
     for name in [*pictures][1:]:
         print(to_json({"image": name, **quality(pictures[name], target, distance)}))
-    if options.video:
-        video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
+    try:
+        if options.video:
+            video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
+    except Exception:  # a tuned network takes longer than a video
+        if options.tune:
+            _save_tuned(Path(options.tune), tuned.generator, network)
+        raise
     if options.tune:  # last, because existing files are not replaced: a killed command can be run again
-        file = Path(options.tune)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_with_labels(tuned.generator, file, network.classes, network.label_scale)
+        _save_tuned(Path(options.tune), tuned.generator, network)
     print(outdir)
 
 
@@ -156,18 +163,26 @@ def _distance(network: Network, options: Any) -> Distance:
     return pixels_and(features(D))
 
 
+def _save_tuned(path: Path, G: Generator, network: Network) -> None:
+    """Write a .keras file, with the meaning of its labels, which is that of `network`."""
+    from sg3tf.models.loading import save_with_labels
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_with_labels(G, path, network.classes, network.label_scale)
+
+
 def _check_output_files(options: Any) -> None:
     """Reject file names that would fail after the optimization."""
     if options.video:
-        video.check(Path(options.video))
+        video.check(Path(options.video), options.fps)
     if options.tune and Path(options.tune).suffix != ".keras":
         raise ValueError(f"tune={options.tune}: give the name of a .keras file")
     if options.tune and Path(options.tune).exists():
         raise FileExistsError(f"tune={options.tune} exists already; remove it or choose another name")
 
 
-def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
-    text = drawing_flags.picture_metadata(options)
+def _save_pictures(outdir: Path, network: Network, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
+    text = drawing_flags.picture_metadata(network, options)
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)
     images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sg3tf.data.encoding import PNG, Encoding, decode_image
-from sg3tf.data.errors import DataError, disk_error
+from sg3tf.data.errors import ChangedError, DataError, disk_error
 from sg3tf.data.ffhq import MIN_RESOLUTION, encode_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ContentDigest, encode_record
@@ -221,7 +221,7 @@ def convert(
     """Convert one image to records; runs in worker processes.
 
     Raises:
-        DataError: the disk fails; the image may be intact.
+        DataError: the disk fails, or the source has changed since it was listed; the image may be intact.
     """
     name, label = entry
     try:
@@ -231,6 +231,8 @@ def convert(
         return Converted(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
+    except ChangedError:
+        raise
     except Exception as error:  # Pillow raises many types for damaged files
         if failure := disk_error(error):
             raise DataError(

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -336,7 +337,8 @@ def open_dataset(
         resolution: one of the resolutions in `path`, such as 256, "512x256" or (512, 256); None for the largest.
             Required for image files, which are cropped and resized while they are read, as `sg3tf data build` does by
             default.
-        use_labels: return labels with the images, classes as one-hot vectors.
+        use_labels: return labels with the images, classes as one-hot vectors. If False, labels of image files that are
+            malformed are a remark rather than an error.
         max_images, order: use at most this many images, spread over the data set; see `Dataset.subsample`.
 
     Raises:
@@ -344,17 +346,23 @@ def open_dataset(
             corrupt.
         ValueError: the resolution is malformed.
     """
-    store = open_store(Path(path), resolution)
+    store = open_store(path, resolution, use_labels)
     if use_labels and not store.label.dim:
         raise DataError(f"{path} has no labels; build it with labels or leave --cond out")
     dataset = Dataset(store, use_labels=use_labels)
     return dataset if max_images is None else dataset.subsample(max_images, order)
 
 
-def open_store(path: Path, resolution: AnyResolution | None = None) -> Store:
-    """Open records or image files at one resolution (None: the largest); raises DataError like `open_dataset`."""
+def open_store(path: str | os.PathLike[str], resolution: AnyResolution | None = None, use_labels: bool = True) -> Store:
+    """Open records or image files at one resolution (None: the largest); raises DataError like `open_dataset`.
+
+    Unless `use_labels`, malformed labels of image files are a remark rather than an error.
+    """
+    if not os.fspath(path):
+        raise DataError("the name of the data set is empty; give a folder or zip file of images, or records")
+    path = Path(path)
     reject_remote(path)
     require_readable(path)
     if path.exists() and not is_records(path):
-        return ImageStore(path, None if resolution is None else to_resolution(resolution))
+        return ImageStore(path, None if resolution is None else to_resolution(resolution), use_labels)
     return open_records(path, resolution)

@@ -38,7 +38,7 @@ def find_levels(folder: Path) -> dict[int, Path]:
     levels: dict[int, Path] = {}
     names: set[str] = set()
     for file in sorted(folder.iterdir()):
-        if match := _LEVEL.fullmatch(file.name):
+        if (match := _LEVEL.fullmatch(file.name)) and not file.name.startswith("._"):  # attributes of macOS
             levels[2 ** int(match["log2"])] = file
             names.add(match["name"])
     if len(names) > 1:
@@ -92,6 +92,8 @@ class FfhqStore:
         where = self.where(0)
         features = parse_example(self._records.read(0), where)
         shape = list(features.get("shape", ()))
+        if "image/encoded" in features:
+            raise DataError(f"{self.path} is one file of a data set; give its folder, {self.path.absolute().parent}")
         if len(shape) != 3 or "data" not in features:
             raise DataError(
                 f"{where} is not an FFHQ record (its features are {sorted(features)}, it needs "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sg3tf.data.conversion import BuildConfig, crop_and_resize
+from sg3tf.data.conversion import ENLARGED, BuildConfig, crop_and_resize
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import NO_CLASS, Label
 from sg3tf.data.sources import files, is_image_files
@@ -25,9 +25,10 @@ class ImageStore:
     Args:
         path: folder or zip file.
         resolution: image size.
+        use_labels: labels are wanted; if False, and they cannot be read, a remark says so, and there are none.
 
     Raises:
-        DataError: there are no images, the resolution is missing or wrong, or labels are malformed.
+        DataError: there are no images, the resolution is missing or wrong, or labels in use are malformed.
 
     Examples:
         >>> import tempfile
@@ -39,14 +40,21 @@ class ImageStore:
         (1, (8, 8, 3))
     """
 
-    def __init__(self, path: Path, resolution: Resolution | None) -> None:
+    def __init__(self, path: Path, resolution: Resolution | None, use_labels: bool = True) -> None:
         self.path = path
         build = f"sg3tf data build {shlex.quote(f'--source={path}')} --resolution=256 --outdir=FOLDER"
         self._remedy = f"repair or remove it, or make a data set, which leaves it out: {build}"
         if not is_image_files(path):
             raise DataError(f"{path} holds neither records nor image files; make a data set from it: {build}")
         self._zip_version = files.zip_version(path)
-        source = files.find(path)
+        unread: tuple[str, ...] = ()
+        try:
+            source = files.find(path)
+        except DataError as error:
+            if use_labels:
+                raise
+            source = files.find(path, labels=False)  # raises again if the images are the problem
+            unread = (f"no labels: {error}",)
         if resolution is None:
             raise DataError(f"{path} holds image files: give the resolution to read them at, such as --resolution=256")
         self._config = BuildConfig(resolution)
@@ -61,8 +69,26 @@ class ImageStore:
             for name, _ in source.unused[:1]
         ]
         labels = f"{self.label.kind} labels [{self.label.dim}]" if self.label.dim else "no labels"
-        self.remarks = (f"{self.num_images} image files in {path}, {labels}", *source.remarks, *left_out)
+        about_first = self._remarks_on_first(build)
+        found = f"{self.num_images} image files in {path}, {labels}"
+        self.remarks = (found, *source.remarks, *left_out, *unread, *about_first)
         self.digest, self.cache_digest = self._identify()
+
+    def _remarks_on_first(self, build: str) -> list[str]:
+        """Return remarks for all images from what is done to the first; to look at all of them would take too long."""
+        name = self._entries[0][0]
+        try:
+            image = open_image(io.BytesIO(files.read_file(self.path, name)))
+            is_gray = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+            _, notes = crop_and_resize(image, self._config)
+        except Exception:  # named when its turn comes
+            return []
+        remarks = []
+        if is_gray:
+            remarks.append(f"grayscale, read as RGB: {name}, for one; for one channel: {build} --channels=1")
+        if ENLARGED in notes:
+            remarks.append(f"{ENLARGED}: {name}, for one; sg3tf data verify counts them")
+        return remarks
 
     def _identify(self) -> tuple[str, str]:
         """Hash names, sizes, labels and, in a zip file, checksums, because reading all files would take too long.
@@ -91,11 +117,14 @@ class ImageStore:
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image `i`, uint8 [H, W, 3], and its label, float32 [label.dim]."""
+        return self.read_with_notes(i)[:2]
+
+    def read_with_notes(self, i: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Return image and label like `read`, and the notes of `crop_and_resize`."""
         try:
-            if files.zip_version(self.path) != self._zip_version:
-                raise DataError(f"{self.path} was removed or written anew while it was in use; start again")
+            files.require_version(self.path, self._zip_version)
             image = open_image(io.BytesIO(files.read_file(self.path, self._entries[i][0])))
-            pixels, _ = crop_and_resize(image, self._config)
+            pixels, notes = crop_and_resize(image, self._config)
         except DataError:
             raise
         except Exception as error:  # Pillow raises many types for damaged files
@@ -103,12 +132,11 @@ class ImageStore:
                 raise DataError(f"{self.where(i)}: cannot be read ({error.strerror})") from error
             reason = f"{error}" or type(error).__name__
             raise DataError(f"{self.where(i)}: {reason}; {self._remedy}") from error
-        return pixels, self.read_label(i)
+        return pixels, self.read_label(i), notes
 
     def read_label(self, i: int) -> np.ndarray:
         """Return the label of image `i`, float32 [label.dim]."""
-        name, label = self._entries[i]
-        return self.label.row(label, name)
+        return self.label.row(self._entries[i][1], self.where(i))
 
     def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if it is missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -65,7 +66,7 @@ def number_labels(
 
     Returns:
         Entries (image, label), in which several names become a vector of 0 and 1; class names, () if classes are
-        already numbered from 0; remarks for the summary of a build.
+        already numbered from 0 and there are several; remarks for the summary of a build.
 
     Raises:
         DataError: only some labels are names.
@@ -95,6 +96,8 @@ def number_labels(
         return tuple((image, several[label]) for image, label in rows), classes, ()
     entries = cast("tuple[tuple[str, Label], ...]", tuple(rows))
     numbers = sorted({label for label in given if isinstance(label, int)})
+    if numbers == [0]:
+        return entries, ("0",), ()  # the name tells class 0 from a label of one number
     if not numbers or numbers[0] < 0 or numbers[-1] == len(numbers) - 1:
         return entries, (), ()
     position = {number: i for i, number in enumerate(numbers)}
@@ -132,7 +135,7 @@ def infer_label_spec(entries: Sequence[tuple[str, Label]], where: str, optional:
         optional: labels may be missing.
 
     Raises:
-        DataError: a label is missing (unless optional), or differs in kind or width; the message names it.
+        DataError: a label is missing (unless optional), not finite, or differs in kind or width; the message names it.
     """
     labeled = [entry for entry in entries if entry[1] is not None]
     if not labeled:
@@ -146,6 +149,8 @@ def infer_label_spec(entries: Sequence[tuple[str, Label]], where: str, optional:
                 f"{where}: {name} has the label {label!r}, {other} has {given!r}; "
                 "labels must be all class indices or all vectors of one length"
             )
+        if isinstance(label, tuple) and not all(map(math.isfinite, label)):
+            raise DataError(f"{where}: {name} has the label {label!r}; labels must be finite numbers, correct it")
         if isinstance(label, int) and label < 0:
             raise DataError(f"{where}: {name} has the class label {label}; classes count from 0")
     if isinstance(given, tuple):
@@ -157,14 +162,14 @@ def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple
     """Standardize each component of the labels to mean 0 and standard deviation 1; constant components become 0.
 
     Args:
-        entries: (image, label) pairs; labels are vectors or None.
+        entries: (image, label) pairs; labels are vectors of finite numbers, or None.
         where: the source, for errors.
 
     Returns:
         The standardized entries, and the scale of the original labels.
 
     Raises:
-        DataError: the labels are classes, or not finite.
+        DataError: the labels are classes, or all are None.
 
     Examples:
         >>> standardize([("0.png", (30.0,)), ("1.png", (50.0,)), ("2.png", None)], "ages")
@@ -176,9 +181,6 @@ def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple
     if not vectors:
         raise DataError(f"{where}: --standardize needs labels that are numbers, there are none; leave it out")
     numbers = np.array(vectors, np.float64)
-    if not np.isfinite(numbers).all():
-        wrong = numbers[~np.isfinite(numbers)][0]
-        raise DataError(f"{where}: the label {wrong} is not finite, as --standardize needs all of them; correct it")
     constant = np.ptp(numbers, axis=0) == 0  # equal numbers have a rounding deviation of 1e-17
     mean = np.where(constant, numbers[0], numbers.mean(axis=0))
     std = np.where(constant, 0.0, numbers.std(axis=0))

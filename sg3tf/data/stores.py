@@ -13,10 +13,14 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ShardStore, is_shard_set
+from sg3tf.data.tfrecord import begins_like_records
 from sg3tf.utils.files import reject_remote
 from sg3tf.utils.resolution import AnyResolution, Resolution, Size, is_power_of_two, size_of, to_resolution
 
 Sample = tuple[np.ndarray, np.ndarray]
+
+_ACCEPTED = "--data takes a folder or zip file of images, or records"
+_GZIP = b"\x1f\x8b"
 
 
 class Store(Protocol):
@@ -55,11 +59,12 @@ def open_records(path: Path, resolution: AnyResolution | None = None) -> Store:
     reject_remote(path)
     resolution = None if resolution is None else to_resolution(resolution)
     if path.is_file():
+        _require_records(path)
         store: Store = FfhqStore(path)
         _check_resolution(path, resolution, [store.resolution])
         return store
     if not path.is_dir():
-        raise DataError(f"{path} does not exist; --data takes a folder or zip file of images, or records")
+        raise DataError(f"{path} does not exist; {_ACCEPTED}")
     if is_shard_set(path):
         store = ShardStore(path)
         _check_resolution(path, resolution, [store.resolution])
@@ -67,6 +72,17 @@ def open_records(path: Path, resolution: AnyResolution | None = None) -> Store:
     levels = find_levels(path)
     _check_resolution(path, resolution, list(levels))
     return FfhqStore(levels[max(levels) if resolution is None else size_of(resolution).width])
+
+
+def _require_records(file: Path) -> None:
+    """Raise DataError for a file of another kind; a damaged .tfrecords file is left to its reader, which says more."""
+    if begins_like_records(file):
+        return
+    with open(file, "rb") as content:
+        if content.read(len(_GZIP)) == _GZIP:
+            raise DataError(f"{file} is compressed with gzip; unpack it and give the folder or file in it")
+    if file.suffix != ".tfrecords":
+        raise DataError(f"{file} is neither a .tfrecords file nor a whole zip file; {_ACCEPTED}")
 
 
 def _check_resolution(path: Path, wanted: Resolution | None, available: Sequence[Resolution]) -> None:

@@ -95,6 +95,13 @@ def masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def begins_like_records(path: Path) -> bool:
+    """Return True if a file begins with the length of a record and its checksum; raises OSError if it is unreadable."""
+    with open(path, "rb") as file:
+        header = file.read(_HEADER.size)
+    return len(header) == _HEADER.size and masked_crc(header[: _LENGTH.size]) == _HEADER.unpack(header)[1]
+
+
 class Starts(Protocol):
     """Offsets of all record headers of a file, and its size: N + 1 numbers."""
 

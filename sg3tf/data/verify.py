@@ -5,7 +5,6 @@ sg3tf data verify --data=datasets/photos-256
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,18 +12,23 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from sg3tf.data.build.report import Tally, add, printable
 from sg3tf.data.dataset import open_store
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
+from sg3tf.data.image_store import ImageStore
 from sg3tf.data.shards import LABELS, MANIFEST, ContentDigest, ShardStore, is_shard_set
 from sg3tf.data.stores import Store
 from sg3tf.utils import flags as shared
+from sg3tf.utils.machine import num_cores
 from sg3tf.utils.progress import Progress
 from sg3tf.utils.resolution import Resolution
 
 
 def verify(path: Path, resolution: Resolution | None = None) -> str:
-    """Verify checksums, shapes, decoding, labels, counts and digests at all resolutions; print remarks on image files.
+    """Verify checksums, shapes, decoding, labels, counts and digests at all resolutions.
+
+    Prints remarks on image files, with the numbers of those that are changed in unexpected ways as they are read.
 
     Args:
         path: records or image files.
@@ -47,7 +51,8 @@ def verify(path: Path, resolution: Resolution | None = None) -> str:
     for store in stores:
         if isinstance(store, ShardStore) and store.has_damaged_labels():
             raise DataError(f"{store.path / LABELS} has changed since it was written; delete it: it is optional")
-        _read_all(store)
+        for note, (count, name) in _read_all(store).items():
+            print(printable(f"note: {count}: {note}, e.g. {name}"))
     sizes = ", ".join(str(store.resolution) for store in stores)
     store = stores[-1]
     label = f"{store.label.kind} labels [{store.label.dim}]" if store.label.dim else "no labels"
@@ -62,28 +67,37 @@ def _stores(path: Path, resolution: Resolution | None) -> Iterator[Store]:
         yield open_store(path, resolution)
 
 
-def _read_all(store: Store) -> None:
+def _read_all(store: Store) -> Tally:
     """Read every image, in threads, and compare the digests with the manifest, if there is one.
 
     This detects images and labels that were changed, lost, duplicated or moved.
+
+    Returns:
+        Notes on image files.
     """
 
-    def read(i: int) -> tuple[bytes, bool]:
-        image, label = store.read(i)
-        return ContentDigest.of(image, label), np.array_equal(label, store.read_label(i))
+    def read(i: int) -> tuple[bytes, bool, tuple[str, ...]]:
+        if isinstance(store, ImageStore):
+            image, label, notes = store.read_with_notes(i)
+        else:
+            (image, label), notes = store.read(i), ()
+        return ContentDigest.of(image, label), np.array_equal(label, store.read_label(i)), notes
 
     ends = _shard_ends(store)
     whole, part = ContentDigest(), ContentDigest()
     other_labels: list[int] = []
+    tally: Tally = {}
     chunk = 256
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(num_cores()) as pool,
         Progress(store.num_images, description=f"{store.resolution} pixels") as progress,
     ):
         for start in range(0, store.num_images, chunk):
-            for digest, same_label in pool.map(read, range(start, min(start + chunk, store.num_images))):
+            for digest, same_label, notes in pool.map(read, range(start, min(start + chunk, store.num_images))):
                 whole.add(digest)
                 part.add(digest)
+                for note in notes:
+                    add(tally, note, store.where(progress.done))
                 if not same_label:
                     other_labels.append(progress.done)
                 progress.update()
@@ -96,6 +110,7 @@ def _read_all(store: Store) -> None:
     if other_labels:
         where = store.where(other_labels[0])
         raise DataError(f"{where}: its label is not that in {store.path / LABELS}; build the data set again")
+    return tally
 
 
 def _shard_ends(store: Store) -> dict[int, tuple[str, str]]:
@@ -125,4 +140,6 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Check the data set and print a summary."""
+    if not options.data:
+        raise DataError("--data is missing; give the data set to check")
     print(verify(Path(options.data), options.resolution))

@@ -16,6 +16,7 @@ from sg3tf.models.layers import full_conv
 from sg3tf.ops import backend, cuda, filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.utils.error_text import first_line
 from sg3tf.utils.errors import ExpectedError
+from sg3tf.utils.machine import num_cores
 from sg3tf.version import __version__
 
 #: Relative error of a value or gradient that rounding explains, by dtype: from sums, or of a 16-bit result.
@@ -97,7 +98,7 @@ def _processor() -> str:
         elif key == "flags":
             flags = set(value.split())
     chosen = instruction_set(flags, os.environ.get("SG3TF_ISA"))
-    return f"{model}, {os.cpu_count()} threads; kernels for {chosen}"
+    return f"{model}, {num_cores()} threads; kernels for {chosen}"
 
 
 def instruction_set(flags: set[str], at_most: str | None) -> str:

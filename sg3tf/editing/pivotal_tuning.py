@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.metrics.detectors.lpips import Distance
-from sg3tf.models.generators import Generator, build_generator
+from sg3tf.models.generators import Generator
 
 FloatArray = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ def tune(
     """
     if locality and others is None:
         raise ValueError(f"locality={locality:g}: needs others, one w for each step")
-    tuned = build_generator(G.config, dtype=G.dtype_policy.name)
+    tuned = type(G)(G.config, dtype=G.dtype_policy.name)
     tuned.set_weights(G.get_weights())
     fixed = {id(variable) for variable in tuned.mapping_network.trainable_variables}
     variables = [variable for variable in tuned.trainable_variables if id(variable) not in fixed]

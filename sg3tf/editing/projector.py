@@ -128,7 +128,7 @@ def project_image(
         space: "w" for one style vector for all layers, or "w+" for one per layer.
         search_transform: also optimize a rotation and a translation, starting from none.
         steps, learning_rate: of Adam; the rate is multiplied by `learning_rate_factor`.
-        seed: seed of the noise.
+        seed: seed of the noise, below 2**64.
         progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
@@ -137,6 +137,7 @@ def project_image(
     """
     if space not in ("w", "w+"):
         raise ValueError(f"space={space}: use w or w+")
+    seed = seed if seed < 2**63 else seed - 2**64  # int64 with the same bits
     candidate = _Candidate(mean, G.num_ws, space, search_transform)
     step = _step_function(G, target[None], distance, candidate)
     ws, motions, distances = [], [], []

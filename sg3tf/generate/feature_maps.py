@@ -165,11 +165,11 @@ class LayerPictures:
         tiles.append(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
         return [enlarge(tile, size_of(self._network.resolution).height // len(tile)) for tile in tiles]
 
-    def sheet(self, rows: dict[str, list[Picture]], columns: int, scale: int) -> Picture:
+    def sheet(self, rows: Sequence[tuple[str, list[Picture]]], columns: int, scale: int) -> Picture:
         """Lay out tiles with captions.
 
         Args:
-            rows: caption -> `tiles`.
+            rows: caption and `tiles` of each row.
             columns: number of layers side by side.
             scale: integer enlargement factor.
 
@@ -181,7 +181,7 @@ class LayerPictures:
         for start in range(0, len(names), columns):
             part = slice(start, start + columns)
             blank = [""] * (columns - len(names[part]) if start else 0)
-            block = {caption: [enlarge(tile, scale) for tile in tiles[part]] for caption, tiles in rows.items()}
+            block = [(caption, [enlarge(tile, scale) for tile in tiles[part]]) for caption, tiles in rows]
             blocks.append(with_captions([*names[part], *blank], block))
         _, width, channels = np.max([block.shape for block in blocks], axis=0)  # captions differ in length
         missing = [((0, 0), (0, width - block.shape[1]), (0, channels - block.shape[2])) for block in blocks]

@@ -8,7 +8,6 @@ no longer than a batch (docs/generate.md).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from sg3tf.generate.network import ByteArray, FloatArray, Network
 from sg3tf.images import to_uint8
 from sg3tf.models.generators import Generator
 from sg3tf.models.loading import weights_digest
+from sg3tf.utils.machine import num_bytes_of_memory
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 _BYTES_PER_PIXEL = 1600  # of one image's activations: 1.6 GB at 1024 x 1024
@@ -59,7 +59,7 @@ def default_batch(resolution: Resolution) -> int:
 
     A GPU is taken to have 8 GiB.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = num_bytes_of_memory()
     if tf.config.list_physical_devices("GPU"):
         memory = min(memory, _GPU_MEMORY)
     return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * size_of(resolution).pixels), 1, _BATCH))

@@ -28,9 +28,10 @@ class Latents:
         ws: float32 [N, num_ws, w_dim], already truncated.
         transform: float32 [N, 3, 3], inverse transforms of the images, in units of the image width.
         seeds: int64 [N].
-        psi: float32 [N], truncation.
+        psi: float32 [N], truncation of all style vectors toward the average of all classes; 1 for none.
         label: float32 [N, label_dim].
         tiles: int64 [N], positions in the file they were read from, for names; not saved.
+        trunc: float32 [N], values of --trunc if `psi` is None, for names; not saved.
 
     Examples:
         >>> latents = Latents(np.zeros([3, 16, 512], np.float32), seeds=np.array([5, 7, 9]))
@@ -44,6 +45,7 @@ class Latents:
     psi: NDArray[np.float32] | None = None
     label: NDArray[np.float32] | None = None
     tiles: NDArray[np.int64] | None = None
+    trunc: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ws)
@@ -74,7 +76,8 @@ class Latents:
         positions = range(len(self)) if self.tiles is None else self.tiles
         first = positions if self.seeds is None else self.seeds
         names = [f"{'latent' if self.seeds is None else 'seed'}{number:04d}" for number in first]
-        for suffixes in (_label_suffixes(self.label), _psi_suffixes(self.psi)):
+        psi = self.trunc if self.psi is None else self.psi
+        for suffixes in (_label_suffixes(self.label), _psi_suffixes(psi)):
             names = [name + suffix for name, suffix in zip(names, suffixes or [""] * len(names), strict=True)]
         taken: Counter[str] = Counter()
         for position, name in enumerate(names):
@@ -133,30 +136,35 @@ def save(path: Path, latents: Latents) -> None:
     """Write an .npz file with the arrays of `latents` under their names, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        np.savez(file, **dataclasses.replace(latents, tiles=None).arrays())  # type: ignore[arg-type]
+        np.savez(file, **dataclasses.replace(latents, tiles=None, trunc=None).arrays())  # type: ignore[arg-type]
 
 
-def load(path: Path, network: Network) -> Latents:
+def load(path: Path, network: Network, flag: str = "latents") -> Latents:
     """Read a file written by `save` or `save_tiles`; only `ws` or `z` is required.
 
     Other StyleGAN programs save projections with `ws` named `w`, which is accepted, too.
+
+    Args:
+        path: the file.
+        network: the network the latents are for.
+        flag: name of the flag that holds the path, for messages.
 
     Raises:
         OSError: no such file.
         ValueError: wrong kind of file, or latents of another network.
     """
-    names = ["z", *(field.name for field in dataclasses.fields(Latents) if field.name != "tiles")]
+    names = ["z", *(field.name for field in dataclasses.fields(Latents) if field.name not in ("tiles", "trunc"))]
     try:
         found = read_npz(path)
     except ValueError as error:
-        raise ValueError(f"latents={path}: not an .npz file of arrays ({error})") from error
+        raise ValueError(f"{flag}={path}: not an .npz file of arrays ({error})") from error
     arrays: dict[str, Any] = {name: found[name] for name in names if name in found}
     if not {"ws", "z"} & arrays.keys() and "w" in found:
         arrays["ws"] = found["w"]
     vectors = arrays.get("ws", arrays.get("z"))
     if vectors is None:
         raise ValueError(
-            f"latents={path}: has no array ws or z; give a file of --save_latents, or one beside a grid of a run"
+            f"{flag}={path}: has no array ws or z; give a file of --save_latents, or one beside a grid of a run"
         )
     count = len(vectors) if vectors.ndim else 0
     shapes = {
@@ -168,12 +176,13 @@ def load(path: Path, network: Network) -> Latents:
         "label": (count, network.label_dim),
     }
     for name, array in arrays.items():
-        _check_array(f"latents={path}: {name}", array, shapes[name])
+        _check_array(f"{flag}={path}: {name}", array, shapes[name])
     types = {name: np.int64 if name == "seeds" else np.float32 for name in arrays}
     arrays = {name: array.astype(types[name]) for name, array in arrays.items()}
     z = arrays.pop("z", None)
     if "ws" not in arrays:
         arrays["ws"] = network.map(z, label=arrays.get("label") if network.label_dim else None)
+        arrays["psi"] = np.ones(count, np.float32)
     return Latents(**arrays)
 
 

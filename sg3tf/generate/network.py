@@ -30,6 +30,7 @@ class Network(abc.ABC):
 
     Attributes:
         name: file, folder or address it was opened from, for messages.
+        source: what was opened there, for metadata: in a run folder, the .keras file; otherwise the name.
         batch: number of images computed at a time.
         z_dim, w_dim, num_ws: sizes of latents and style vectors, and number of style vectors per image.
         label_dim: size of a label; 0 without labels.
@@ -49,6 +50,7 @@ class Network(abc.ABC):
 
     classes: tuple[str, ...] = ()
     label_scale: LabelScale | None = None
+    _is_centered_on_class = False
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Network(abc.ABC):
         channels: int,
         supports_transform: bool,
     ) -> None:
-        self.name, self.batch = name, batch
+        self.name, self.source, self.batch = name, name, batch
         self.z_dim, self.w_dim, self.num_ws, self.label_dim = z_dim, w_dim, num_ws, label_dim
         self.resolution, self.channels, self.supports_transform = resolution, channels, supports_transform
 
@@ -98,8 +100,23 @@ class Network(abc.ABC):
 
     @cached_property
     def w_avg(self) -> FloatArray:
-        """Average style vector, float32 [w_dim], the center of truncation; can be set."""
+        """Average style vector, float32 [w_dim], the center of truncation."""
         return self._average()
+
+    def center_on_class(self, label: ArrayLike) -> None:
+        """Truncate toward the average of the class with this label [label_dim] from now on."""
+        self.w_avg = self.class_average(label)
+        self._is_centered_on_class = True
+
+    def truncates_fully(self, cutoff: int | None) -> bool:
+        """Return True if truncation moves all style vectors toward the average of all classes.
+
+        Only then does its psi alone describe the latents.
+
+        Args:
+            cutoff: number of leading style vectors to truncate; None for all.
+        """
+        return not self._is_centered_on_class and (cutoff is None or cutoff >= self.num_ws)
 
     def class_average(self, label: ArrayLike) -> FloatArray:
         """Return the mean of w over random z with one label [label_dim], float32 [w_dim]."""
@@ -179,7 +196,7 @@ class Network(abc.ABC):
         if not self.supports_transform:
             raise ValueError(
                 f"network={self.name}: its images cannot be rotated and translated, as those of StyleGAN3 and its "
-                "ablations B to H can; leave out --rotate, --translate and --transform"
+                "ablations B to H can; leave out rotation and translation"
             )
 
     def set_noise(self, noise: str) -> None:

@@ -37,11 +37,15 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
         from sg3tf.generate.saved_model_network import SavedModelNetwork, exported_classes, exported_label_scale
 
         network: Network = SavedModelNetwork(folder, text, batch)
+        network.source = text if folder == path else str(folder)
         return _with_labels(network, exported_classes(folder), exported_label_scale(folder))
     from sg3tf.generate.keras_network import KerasNetwork
-    from sg3tf.models.loading import class_names, label_scale, load
+    from sg3tf.models.loading import class_names, label_scale, load, resolve_network
 
-    return _with_labels(KerasNetwork(load(path), text, batch), class_names(path), label_scale(path))
+    file = Path(resolve_network(str(path))) if path.is_dir() else path  # the run may still be training
+    network = KerasNetwork(load(file), text, batch)
+    network.source = text if file == path or hub.is_address(text) else str(file)
+    return _with_labels(network, class_names(file), label_scale(file))
 
 
 def _with_labels(network: Network, classes: tuple[str, ...], scale: LabelScale | None) -> Network:

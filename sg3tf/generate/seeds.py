@@ -34,7 +34,8 @@ def latents_from_seeds(
     """
     ws = network.map(z_from_seeds(seeds, network.z_dim), label=label)
     labels = None if label is None else np.tile(label, [len(seeds), 1])
-    latents = Latents(ws, seeds=np.asarray(seeds, np.int64), label=labels)
+    untruncated = np.ones(len(seeds), np.float32)
+    latents = Latents(ws, seeds=np.asarray(seeds, np.int64), psi=untruncated, label=labels)
     return sweep_truncation(network, latents, psis, cutoff)
 
 
@@ -42,15 +43,20 @@ def sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], 
     """Return the latents with each truncation value, latent by latent; for the arguments, see `latents_from_seeds`.
 
     Latents that are truncated already are truncated again. Their `psi` becomes the product of both values, or None if
-    that may not describe them.
+    that may not describe them; `trunc` then tells the values apart.
     """
     each = latents[np.repeat(np.arange(len(latents)), len(psis))]
     psi = np.tile(np.asarray(psis, np.float32), len(latents))
     ws = truncate(each.ws, network.w_avg, psi, cutoff)
-    if each.psi is None:
-        return dataclasses.replace(each, ws=ws, psi=psi)
-    is_exact = (each.psi == 1).all() or (psi == 1).all() or (cutoff is None and _is_truncated_alike(network, each))
-    return dataclasses.replace(each, ws=ws, psi=each.psi * psi if is_exact else None)
+    if each.psi is not None and ((psi == 1).all() or _multiplies(network, each, cutoff)):
+        return dataclasses.replace(each, ws=ws, psi=each.psi * psi)
+    return dataclasses.replace(each, ws=ws, psi=None, trunc=psi)
+
+
+def _multiplies(network: Network, latents: Latents, cutoff: int | None) -> bool:
+    """Return True if truncation multiplies the psi of the latents, which is not None."""
+    is_untruncated = latents.psi is not None and bool((latents.psi == 1).all())
+    return network.truncates_fully(cutoff) and (is_untruncated or _is_truncated_alike(network, latents))
 
 
 def _is_truncated_alike(network: Network, latents: Latents) -> bool:

@@ -107,7 +107,8 @@ def latents_of_classes(
     if towards_class:
         average = np.tile([network.class_average(label) for label in one_hot], [len(seeds), 1])[:, None]
     ws = latents.truncate(ws, average, psi, cutoff)
-    return Latents(ws, seeds=each, psi=np.full([len(each)], psi, np.float32), label=labels)
+    is_full = psi == 1 or (not towards_class and network.truncates_fully(cutoff))
+    return Latents(ws, seeds=each, psi=np.full([len(each)], psi, np.float32) if is_full else None, label=labels)
 
 
 def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale: int) -> Picture:
@@ -124,36 +125,36 @@ def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale
     """
     drawn = with_progress(network.images(points.ws, points.transform), len(points))
     pictures = [images.enlarge(image, scale) for image in drawn]
-    rows = {}
+    rows = []
     for start in range(0, len(pictures), len(classes)):
         name = "" if points.seeds is None else f"seed {points.seeds[start]}"
-        rows[name] = pictures[start : start + len(classes)]
+        rows.append((name, pictures[start : start + len(classes)]))
     captions = [network.classes[number] if network.classes else f"class {number}" for number in classes]
     return with_captions(captions, rows)
 
 
-def with_captions(columns: list[str], rows: dict[str, list[Picture]]) -> Picture:
+def with_captions(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Picture]]]) -> Picture:
     """Lay out images of equal size with captions above the columns and to the left of the rows.
 
     Args:
         columns: column captions.
-        rows: caption (may be "") -> images [H, W, C], at most one per column.
+        rows: caption (may be "") and images [H, W, C], at most one per column, of each row.
 
     Returns:
         uint8 [height, width, 3] on white, or 4 channels if any image has them.
     """
     font = ImageFont.load_default(_FONT_SIZE)
-    height, width = next(iter(rows.values()))[0].shape[:2]
+    height, width = rows[0][1][0].shape[:2]
     width = max([width, *(int(font.getlength(name)) + 1 for name in columns)]) + _CAPTION_GAP
     height += _CAPTION_GAP
-    left = _CAPTION_GAP + max(int(font.getlength(name)) + _CAPTION_GAP if name else 0 for name in rows)
-    has_alpha = any(picture.shape[2] == 4 for pictures in rows.values() for picture in pictures)
+    left = _CAPTION_GAP + max(int(font.getlength(name)) + _CAPTION_GAP if name else 0 for name, _ in rows)
+    has_alpha = any(picture.shape[2] == 4 for _, pictures in rows for picture in pictures)
     size = (left + len(columns) * width, _LINE_HEIGHT + len(rows) * height)
     canvas = Image.new("RGBA" if has_alpha else "RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
     for column, name in enumerate(columns):
         draw.text((left + column * width, 0), name, "black", font)
-    for row, (name, pictures) in enumerate(rows.items()):
+    for row, (name, pictures) in enumerate(rows):
         y = _LINE_HEIGHT + row * height
         draw.text((_CAPTION_GAP, y), name, "black", font)
         for column, picture in enumerate(pictures):

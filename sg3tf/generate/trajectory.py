@@ -153,6 +153,9 @@ def interpolate_keyframes(network: Network, keyframes: Latents, trajectory: Traj
     if trajectory.psi is not None:
         psi = resample(trajectory.psi, len(t), trajectory.loop).astype(np.float32)
         ws = truncate(ws, network.w_avg, psi, trajectory.cutoff)
+        is_first = keyframes.psi is not None and (keyframes.psi == 1).all()
+        if not (is_first and network.truncates_fully(trajectory.cutoff)):
+            psi = None  # it would not describe the frames
     transform = None
     if keyframes.transform is not None:
         transform = interpolate_transforms(keyframes.transform, t, trajectory.curve, trajectory.loop)

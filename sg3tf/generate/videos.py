@@ -103,7 +103,7 @@ def render_video(
         OSError: a file cannot be written; the message says how many frames are kept.
     """
     if path.suffix not in ("", ".png"):
-        video.check(path)
+        video.check(path, fps)
     if not path.suffix and path.exists():
         raise FileExistsError(f"out={path} exists already; remove it or choose another folder")
     kept = _frames_folder(path, metadata)

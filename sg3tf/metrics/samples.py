@@ -124,7 +124,7 @@ def open_data(
     Raises:
         ValueError: no data set found, the resolution is missing, or a file is truncated or corrupt.
     """
-    return Dataset(open_store(Path(path), resolution), use_labels=labels)
+    return Dataset(open_store(path, resolution, labels), use_labels=labels)
 
 
 def resize_filter(data: Images) -> str | None:

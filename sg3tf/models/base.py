@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import keras
 import tensorflow as tf
 
+from sg3tf.models._tf_private import track_layers_in_lists
 from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names, saved_fields
 from sg3tf.models.latent_ops import truncate
 from sg3tf.models.layers import MappingNetwork, mapping_variant
@@ -93,6 +94,7 @@ class BaseGenerator(keras.Model):
             name="mapping",
         )
         self.num_ws = self._create_synthesis()
+        track_layers_in_lists(self)
         self.build()
 
     @classmethod
@@ -102,6 +104,8 @@ class BaseGenerator(keras.Model):
         resolution: AnyResolution | None = None,
         *,
         load_weights: bool = True,
+        dtype: str | None = None,
+        name: str | None = None,
         **overrides: Any,
     ) -> BaseGenerator:
         """Build a published architecture with random weights, or load a trained network that ships with sg3tf.
@@ -113,6 +117,7 @@ class BaseGenerator(keras.Model):
             resolution: image side in pixels, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024; or,
                 except for stylegan1, (width, height) or "512x256" (docs/adr/0041). Omit it for a trained network.
             load_weights: False to build a trained network's architecture with random weights.
+            dtype, name: arguments of the class; None for the dtype policy of the trained network, or Keras' global one.
             **overrides: fields of the architecture's configuration (GeneratorConfig, StyleGAN2Config, ...) that the
                 preset does not fix: image_channels, label_dim, channel_base, channel_max, ...
 
@@ -128,15 +133,17 @@ class BaseGenerator(keras.Model):
                 raise ConfigError(f"preset={preset!r}: a trained network has its own {', '.join(given)}; leave it out")
             G = keras.models.load_model(trained_file(preset), compile=False)
             if not load_weights:
-                G = build_generator(G.config)
+                G = build_generator(G.config, dtype=dtype, name=name)
         else:
             if resolution is None:
                 raise ConfigError(f"resolution is missing: preset={preset!r} is an architecture; give its resolution")
-            G = build_generator(generator_preset(preset, resolution, **overrides))
-        if cls.config_class is type(G).config_class and cls is not type(G):  # a user's subclass
-            own = cls(G.config, dtype=G.dtype_policy.name)
+            G = build_generator(generator_preset(preset, resolution, **overrides), dtype=dtype, name=name)
+        is_other = cls.config_class is type(G).config_class and cls is not type(G)  # a user's subclass
+        dtype, name = dtype or G.dtype_policy.name, name or G.name
+        if is_other or (dtype, name) != (G.dtype_policy.name, G.name):
+            own = (cls if is_other else type(G))(G.config, dtype=dtype, name=name)
             own.set_weights(G.get_weights())
-            return own
+            G = own
         if not isinstance(G, cls):
             remedy = "use its from_preset" if cls.config_class else "derive the class from that"
             raise ConfigError(f"preset={preset!r}: is a {type(G).__name__}, not a {cls.__name__}; {remedy}")
@@ -178,6 +185,9 @@ class BaseGenerator(keras.Model):
         **kwargs: Any,
     ) -> None:
         """Export as keras.Model does, with stock operations only; `sg3tf export` adds signatures and checks them.
+
+        Export a model that contains this one within `sg3tf.ops.use_backend("matmul")`; otherwise, nothing without sg3tf
+        can load it.
 
         Args:
             filepath, format, verbose, input_signature, **kwargs: as in keras.Model.export; `input_signature` defaults
@@ -269,8 +279,7 @@ class BaseGenerator(keras.Model):
         Gradients with respect to ws and weights: of any order.
         """
         ws = self._check_ws(ws)
-        if transform is not None and not self.supports_transform:
-            raise ValueError("transform is given: the input of this generator is a constant; leave transform None")
+        self._check_transform(transform, ws.shape[0])
         self._check_noise(noise, ws.shape[0])
         return self._synthesize(ws, transform, noise, update_emas)
 
@@ -282,6 +291,15 @@ class BaseGenerator(keras.Model):
         if ws.shape[0] == 0:
             raise ValueError(f"ws of shape {ws.shape}: give those of at least one image")
         return ws
+
+    def _check_transform(self, transform: Any, count: int | None) -> None:
+        if transform is None:
+            return
+        if not self.supports_transform:
+            raise ValueError("transform is given: the input of this generator is a constant; leave transform None")
+        shape = tf.convert_to_tensor(transform).shape
+        if shape.rank == 3 and shape[0] != 1 and not shape[:1].is_compatible_with([count]):
+            raise ValueError(f"transform of shape {shape}: give [3, 3], or [{count}, 3, 3], one for each image")
 
     def _check_noise(self, noise: Noise, count: int | None) -> None:
         if isinstance(noise, str):

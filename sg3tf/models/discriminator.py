@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sg3tf.models._tf_private import track_layers_in_lists
 from sg3tf.models.configs import RESAMPLE_FILTER, DiscriminatorConfig, current_names, saved_fields
 from sg3tf.models.layers import (
     EqualizedConv2D,
@@ -17,10 +18,12 @@ from sg3tf.models.layers import (
     is_low_precision,
     low_precision_policy,
     mapping_variant,
+    reject_label,
     resample_taps,
 )
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.models.registration import register
+from sg3tf.ops.backend import use_backend
 from sg3tf.utils.resolution import AnyResolution, image_shape, pyramid
 
 
@@ -52,11 +55,13 @@ class MinibatchStddev(keras.layers.Layer):
         batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
         _, height, width, channels = x.shape
         group = min(self.group_size, batch) if isinstance(batch, int) else tf.minimum(self.group_size, batch)
-        if isinstance(batch, int) and batch and batch % group:
-            raise ValueError(
-                f"batch of {batch} images is not a multiple of mbstd_group_size={self.group_size}: "
-                "change one of the two"
-            )
+        problem = f"is not a multiple of mbstd_group_size={self.group_size}: change one of the two"
+        if isinstance(batch, int):
+            if batch and batch % group:
+                raise ValueError(f"batch of {batch} images {problem}")
+        else:
+            with tf.control_dependencies([tf.debugging.assert_equal(batch % group, 0, f"batch of images {problem}")]):
+                x = tf.identity(x)
         shape = [group, -1, height, width, self.num_channels, channels // self.num_channels]
         y = tf.reshape(tf.cast(x, tf.float32), shape)
         y = y - tf.reduce_mean(y, axis=0, keepdims=True)
@@ -141,6 +146,8 @@ class DiscriminatorBlock(keras.layers.Layer):
 class Discriminator(keras.Model):
     """The discriminator. It maps images to logits, which are high for real images.
 
+    Its logits depend on the other images of a batch, whose size must be a multiple of `mbstd_group_size`, or smaller.
+
     Args:
         config: architecture; a DiscriminatorConfig, or its dictionary from `get_config`.
         dtype: "float32", or "mixed_bfloat16" or "mixed_float16" to compute in 16 bits in the blocks of the four highest
@@ -200,6 +207,7 @@ class Discriminator(keras.Model):
             self.mapping_network = MappingNetwork(
                 0, c.label_dim, width, c.mapping_layers, **mapping_variant(c), dtype="float32", name="mapping"
             )
+        track_layers_in_lists(self)
         self.build()
 
     def _skip_fromrgb(self, resolution: int) -> EqualizedConv2D:
@@ -216,18 +224,27 @@ class Discriminator(keras.Model):
         )
 
     @classmethod
-    def from_preset(cls, preset: str, resolution: AnyResolution, **overrides: Any) -> Discriminator:
+    def from_preset(
+        cls,
+        preset: str,
+        resolution: AnyResolution,
+        *,
+        dtype: str | None = None,
+        name: str | None = None,
+        **overrides: Any,
+    ) -> Discriminator:
         """Build the discriminator for generator `preset`, with random weights.
 
         Args:
             preset: "stylegan3-t", "stylegan3-r", "stylegan2", or an ablation, "stylegan3-a" to "stylegan3-h".
             resolution: side of the image, a power of two; or (width, height) or "512x256".
+            dtype, name: arguments of the class.
             **overrides: any field of DiscriminatorConfig.
 
         Raises:
             ConfigError: invalid argument; the message gives its value and the remedy.
         """
-        return cls(discriminator_preset(preset, resolution, **overrides))
+        return cls(discriminator_preset(preset, resolution, **overrides), dtype=dtype, name=name)
 
     def build(self, input_shape: Any = None) -> None:
         c = self.config
@@ -244,24 +261,60 @@ class Discriminator(keras.Model):
             self.mapping_network.build()
         self.built = True
 
-    def call(self, images: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export as keras.Model does, with stock operations only.
+
+        Args:
+            filepath, format, verbose, input_signature, **kwargs: as in keras.Model.export; `input_signature` defaults
+                to the inputs of `call`.
+        """
+        if input_signature is None:
+            shape = image_shape(self.config.resolution, self.config.image_channels)
+            signature: Any = keras.InputSpec("float32", (None, *shape))
+            if self.config.label_dim:
+                signature = {"images": signature, "label": keras.InputSpec("float32", (None, self.config.label_dim))}
+            input_signature = [signature]
+        with use_backend("matmul"):
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+
+    def call(self, images: Any, label: tf.Tensor | None = None) -> tf.Tensor:
         """Compute the logits of images.
 
         Args:
-            images: float [N, H, W, image_channels] in [-1, 1].
+            images: float [N, H, W, image_channels] in [-1, 1]; or {"images": images, "label": label}, for `predict`.
             label: float [N, label_dim], for a conditional model.
 
         Returns:
             float32 [N, 1] logits.
+
+        Raises:
+            ValueError: malformed inputs, an empty batch, or one that is not a multiple of `mbstd_group_size`.
         """
+        if isinstance(images, (list, tuple)):
+            given = type(images).__name__
+            raise ValueError(f'images is a {given}: give images, or {{"images": images, "label": label}}')
+        if isinstance(images, dict):
+            if set(images) - {"label"} != {"images"}:
+                raise ValueError(f"images has the keys {', '.join(map(str, images))}: give images and label")
+            images, label = images["images"], images.get("label", label)
         c = self.config
         expected = image_shape(c.resolution, c.image_channels)
-        if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
-            raise ValueError(f"images of shape {images.shape}: give [N, {', '.join(map(str, expected))}]")
+        if images.shape.rank != 4 or images.shape[0] == 0 or not images.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"images of shape {images.shape}: give [N, {', '.join(map(str, expected))}], N at least 1")
+        if not images.dtype.is_floating:
+            raise ValueError(f"images of type {images.dtype.name}: give floats in [-1, 1], as x / 127.5 - 1")
         x = tf.cast(self.block_outputs(images)[-1], tf.float32)
         x = self.conv(x if self.stddev is None else self.stddev(x))
         x = self.out(self.fc(tf.reshape(x, [-1, self.fc.kernel.shape[0]])))
         if self.mapping_network is None:
+            reject_label(label)
             return x
         target = self.mapping_network(label=label)
         return tf.reduce_sum(x * target, axis=1, keepdims=True) / target.shape[1] ** 0.5

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sg3tf.models._tf_private import track_layers_in_lists
 from sg3tf.models.configs import PRECISIONS, RESAMPLE_FILTER, ConfigError, VariantFields, current_names
 from sg3tf.models.latent_ops import stack_matrix
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
@@ -179,7 +180,8 @@ class EqualizedDense(keras.layers.Layer):
             autocast=False,
             name="kernel",
         )
-        start = tf.broadcast_to(tf.constant(self.bias_init, tf.float32) / self.lr_multiplier, [self.units])
+        # In NumPy: Keras may call `build` in a graph of its own, and the initializer outside of it.
+        start = np.broadcast_to(np.array(self.bias_init, np.float32) / np.float32(self.lr_multiplier), [self.units])
         self.bias = self.add_weight(
             shape=(self.units,),
             initializer=lambda shape, dtype=None: tf.cast(start, dtype),
@@ -189,6 +191,8 @@ class EqualizedDense(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        if not x.dtype.is_floating:
+            x = tf.cast(x, self.compute_dtype)
         scale = self.lr_multiplier / self.kernel.shape[0] ** 0.5
         y = tf.matmul(x, tf.cast(self.kernel * scale, x.dtype))  # both scaled in float32
         y += tf.cast(self.bias * self.lr_multiplier, y.dtype)
@@ -512,6 +516,7 @@ class MappingNetwork(keras.layers.Layer):
             EqualizedDense(size, activation, lr_multiplier=lr_multiplier, name=f"fc{index}", dtype="float32")
             for index, size in enumerate([features or w_dim] * (num_layers - 1) + [w_dim])
         ]
+        track_layers_in_lists(self)
 
     def build(self, input_shape: Any = None) -> None:
         size = self.z_dim
@@ -541,6 +546,8 @@ class MappingNetwork(keras.layers.Layer):
             parts.append(normalize_second_moment(_check_input("z", z, self.z_dim)))
         if self.embed is not None:
             parts.append(normalize_second_moment(self.embed(_check_input("label", label, self.label_dim))))
+        else:
+            reject_label(label)
         w = tf.concat(parts, axis=1)
         for layer in self.dense:
             w = layer(w)
@@ -569,6 +576,12 @@ def mapping_variant(config: Any) -> dict[str, Any]:
         "features": config.mapping_features,
         "embed_features": config.embed_features,
     }
+
+
+def reject_label(label: tf.Tensor | None) -> None:
+    """Raise ValueError if a label is given, with any numbers, to an unconditional network."""
+    if label is not None and label.shape[-1] != 0:
+        raise ValueError(f"label of shape {label.shape} is given: this network has no labels; leave it out")
 
 
 def _check_input(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
@@ -628,9 +641,9 @@ class FourierInput(keras.layers.Layer):
         """Create the weights from the shape of w, (batch, w_dim)."""
         if self.transformed:
             self.affine.build(tuple(input_shape))
-        self.kernel = self.add_weight(
-            shape=(self.channels, self.channels), initializer=keras.initializers.RandomNormal(0, 1), name="kernel"
-        )
+        normal = keras.initializers.RandomNormal(0, 1)
+        self._initial_normal = keras.initializers.RandomNormal(0, 1, seed=normal.seed + 1)
+        self.kernel = self.add_weight(shape=(self.channels, self.channels), initializer=normal, name="kernel")
         self.freqs = self.add_weight(
             shape=(self.channels, 2), initializer=self._initial_frequencies, trainable=False, name="freqs"
         )
@@ -647,7 +660,8 @@ class FourierInput(keras.layers.Layer):
 
     def _initial_frequencies(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         """Frequencies spread roughly evenly over a disk: normal vectors whose long tail is compressed."""
-        freqs = keras.random.normal(shape, dtype="float32")
+        # Not keras.random, whose state does not exist yet if Keras builds this layer within a model's first call.
+        freqs = self._initial_normal(shape, "float32")
         radius = tf.norm(freqs, axis=1, keepdims=True)
         return tf.cast(freqs / (radius * tf.exp(tf.square(radius)) ** 0.25) * self.bandwidth, dtype or "float32")
 

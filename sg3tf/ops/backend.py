@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -18,7 +19,8 @@ BACKENDS = ("native", "xla", "matmul")
 VARIABLE = "SG3TF_OPS"
 
 # Process-wide rather than a context variable, because MirroredStrategy traces replicas in its own threads.
-_scope: str | None = None
+_scopes: list[list[str]] = []
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -42,15 +44,17 @@ def use_backend(name: str) -> Iterator[None]:
         >>> y.shape
         TensorShape([1, 2, 2, 3])
     """
-    global _scope
     _check(name, "name")
     if name == "native":
         native.require()
-    before, _scope = _scope, name
+    scope = [name]
+    with _lock:
+        _scopes.append(scope)
     try:
         yield
     finally:
-        _scope = before
+        with _lock:  # blocks of other threads may have begun within this one, and last longer
+            _scopes[:] = [other for other in _scopes if other is not scope]
 
 
 def training_backend() -> str:
@@ -74,7 +78,8 @@ def select_backend(impl: str | None) -> str:
     name = impl or "auto"
     _check(name, "impl")
     if name == "auto":
-        name = _scope or _from_environment()
+        with _lock:
+            name = _scopes[-1][0] if _scopes else _from_environment()
     if name == "native":
         native.require()
     if name == "auto":

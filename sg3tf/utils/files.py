@@ -63,6 +63,13 @@ def require_readable(path: Path) -> None:
         raise PermissionError(errno.EACCES, "this user may not read it", str(path))
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder unless it exists, and raise OSError if files cannot be written there."""
+    reject_remote(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()  # unlike os.access, tries it; nothing is left
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary sibling of `path` for writing; on success it is flushed to disk and renamed to `path`."""
@@ -318,6 +325,9 @@ def recover_replaced(path: Path) -> None:
             return
 
 
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+
+
 @contextmanager
 def errors_name_path(path: Path, temporary: Path) -> Iterator[None]:
     """Name `path` in errors: errors of open files have no name, and users do not know the temporary one."""
@@ -330,11 +340,16 @@ def errors_name_path(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to disk, so that a power failure leaves no name without its content."""
+    """Flush a file, or a folder's entries, to disk, so that a power failure leaves no name without its content.
+
+    Folders are not flushed on file systems that cannot do it, such as folders that VirtualBox shares.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
+        if error.errno in _NOT_SUPPORTED and path.is_dir():
+            return
         error.filename = str(path)
         raise
     finally:

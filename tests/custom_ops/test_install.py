@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,6 +56,16 @@ def test_jobs_fit_into_the_memory_of_a_container(tmp_path: Path, limit: str | No
     environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
     subprocess.run([ROOT / "custom_ops/install.sh", "true"], env=environment)
     assert (tmp_path / "jobs").read_text() == f"--jobs={jobs}\n"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of x86-64")
+def test_a_compiler_that_is_too_old(tmp_path: Path) -> None:
+    for name, line in {"g++": "case $1 in -march=*) exit 1 ;; esac; echo 8", "bazel": ":"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run([ROOT / "custom_ops/install.sh", "false"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 3 and done.stderr.startswith("g++ 8 is too old: install GCC 11 or later")
 
 
 def test_a_library_for_xla_alone_is_removed(tmp_path: Path) -> None:

@@ -74,11 +74,14 @@ def test_an_interrupted_demo_runs_to_the_end_when_called_again(network: Path, tm
 
 
 def test_own_pictures_become_a_data_set(network: Path, tmp_path: Path) -> None:
+    """Of those in folders, too, whatever their labels, which the demo does not use."""
     pictures = tmp_path / "holiday"
-    pictures.mkdir()
     rng = np.random.default_rng(0)
     for index in range(24):
-        Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(pictures / f"{index}.jpg")
+        file = pictures / ("", "beach", "hills")[min(index, 2)] / f"{index}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(file)
+    (pictures / "hills" / "dataset.json").write_text('{"labels": [["2.jpg", 0]]}')
     data = demo._make_data(SimpleNamespace(data=str(pictures), network=str(network)), tmp_path)
     assert (len(open_dataset(data)), open_dataset(data).resolution) == (24, 16)
 

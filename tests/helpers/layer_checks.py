@@ -47,6 +47,7 @@ def check_layer(case: LayerCase, policy: str, folder: Path) -> None:
     """Assert that the layer can be configured, called, trained and saved, in the precision `policy`."""
     layer = case.make(dtype=policy, name="given_name")
     check_configuration(layer)
+    check_lazy_build(case)
     y = check_call(layer, case)
     check_gradients(layer, case)
     check_saving(layer, case, y, folder / "model.keras")
@@ -62,6 +63,20 @@ def check_configuration(layer: keras.layers.Layer) -> None:
     assert json.dumps(twin.get_config()) == json.dumps(layer.get_config())
     parameters = inspect.signature(type(layer)).parameters.values()
     assert {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD} <= layer.get_config().keys()
+
+
+def check_lazy_build(case: LayerCase) -> None:
+    """A model that builds the layer when it is first called, in a graph of Keras' own."""
+
+    class Lazy(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = case.make()
+
+        def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+            return self.layer(**inputs)
+
+    assert Lazy()(case.arrays()).shape == (BATCH, *case.output)
 
 
 def check_call(layer: keras.layers.Layer, case: LayerCase) -> Array:

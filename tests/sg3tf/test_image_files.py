@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from sg3tf.data.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.encoding import _chunk
@@ -133,6 +133,16 @@ def test_without_a_profile_or_with_srgb_no_value_changes(profile: bytes | None) 
     assert notes == ()
 
 
+@pytest.mark.parametrize("name", [b"GIMP built-in Linear sRGB", b"linear"])
+def test_linear_light_is_converted_whatever_its_name(name: bytes) -> None:
+    found = [
+        decode(reopened(Image.new("RGB", (4, 4), WIDE), icc_profile=icc_profile(b"RGB ", 1.0, given)), 3)
+        for given in (name, b"other")
+    ]
+    assert [notes for _, notes in found] == [(PROFILE,)] * 2
+    assert found[0].image.tobytes() == found[1].image.tobytes() != bytes(WIDE) * 16
+
+
 @pytest.mark.parametrize("profile", [b"no profile", icc_profile(b"GRAY"), icc_profile(b"RGB ")[:200]])
 def test_a_profile_that_does_not_fit_is_ignored_and_noted(profile: bytes) -> None:
     found, notes = decode(reopened(Image.new("RGB", (4, 4), WIDE), icc_profile=profile), 3)
@@ -191,13 +201,66 @@ def test_the_memory_of_scaling_is_that_of_its_result() -> None:
     assert peak < 3 * values.nbytes  # Pillow copies the values; in 64 bits, values and results took 12 times as many
 
 
-def deep_png(value: int, color: int = 2) -> io.BytesIO:
-    """Return a PNG file of 16 bits per channel, RGB or (`color` is 4) gray and opaque, which Pillow cannot write."""
-    pixel = struct.pack(">HHH", value, value, value) if color == 2 else struct.pack(">HH", value, 65535)
-    rows = (b"\0" + pixel * 4) * 4
-    header = struct.pack(">IIBBBBB", 4, 4, 16, color, 0, 0, 0)
-    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+def png_of_rows(row: bytes, bits: int, color: int, clear: bytes = b"") -> io.BytesIO:
+    """Return a PNG file of 4x4 pixels of a kind that Pillow cannot write; `clear` is the transparent color."""
+    header = struct.pack(">IIBBBBB", 4, 4, bits, color, 0, 0, 0)
+    pixels = _chunk(b"IDAT", zlib.compress((b"\0" + row) * 4))
+    chunks = _chunk(b"IHDR", header) + (_chunk(b"tRNS", clear) if clear else b"") + pixels + _chunk(b"IEND", b"")
     return io.BytesIO(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def deep_png(value: int, color: int = 2) -> io.BytesIO:
+    """Return a PNG file of 16 bits per channel, RGB or (`color` is 4) gray and opaque."""
+    pixel = struct.pack(">HHH", value, value, value) if color == 2 else struct.pack(">HH", value, 65535)
+    return png_of_rows(pixel * 4, 16, color)
+
+
+@pytest.mark.parametrize(
+    ("row", "bits", "color", "clear", "opaque"),
+    [
+        (struct.pack(">4H", 0x8000, 0x8001, 0, 0), 16, 0, struct.pack(">H", 0x8000), 0x80),
+        (
+            struct.pack(">12H", *(0x8000,) * 3, *(0x4000,) * 3, *(0,) * 6),
+            16,
+            2,
+            struct.pack(">3H", *(0x8000,) * 3),
+            0x40,
+        ),
+        (bytes([0x72, 0]), 4, 0, struct.pack(">H", 7), 2 * 17),
+        (bytes([0b10010000]), 2, 0, struct.pack(">H", 2), 85),
+    ],
+    ids=["gray of 16 bits", "RGB of 16 bits", "gray of 4 bits", "gray of 2 bits"],
+)
+def test_the_transparent_color_of_other_bits(row: bytes, bits: int, color: int, clear: bytes, opaque: int) -> None:
+    """The first pixel of each row has it, the second is opaque."""
+    found = decode(open_image(png_of_rows(row, bits, color, clear)), 3).image
+    assert [found.getpixel((x, 0)) for x in range(2)] == [(255,) * 3, (opaque,) * 3]
+    assert decode(open_image(png_of_rows(row, bits, color, clear)), 4).image.getpixel((0, 0))[3] == 0
+
+
+def tiff(image: Image.Image, tag: int, value: int) -> Image.Image:
+    """Return an image from a TIFF file, in which the number of a tag is replaced."""
+    file = io.BytesIO()
+    image.save(file, "TIFF")
+    data = bytearray(file.getvalue())
+    data[data.find(struct.pack("<HHI", tag, 3, 1)) + 8] = value
+    return open_image(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("largest", [65535, 4095])
+def test_16_bits_of_which_0_is_white(largest: int) -> None:
+    values = np.linspace(0, largest, 256).astype(np.uint16).reshape(16, 16)
+    plain = np.asarray(decode(reopened(Image.fromarray(values), "TIFF"), 1).image)
+    found = np.asarray(decode(tiff(Image.fromarray(values), 262, 0), 1).image)
+    np.testing.assert_array_equal(found, 255 - plain)
+    assert found[0, 0] == 255
+
+
+def test_gray_multiplied_by_its_alpha() -> None:
+    image = tiff(Image.new("LA", (4, 4), (60, 128)), 338, 1)
+    assert image.mode == "La"
+    found = decode(image, 4).image.getpixel((0, 0))
+    np.testing.assert_allclose(found, (120, 120, 120, 128), atol=1)
 
 
 def test_colors_of_16_bits() -> None:
@@ -382,11 +445,17 @@ def test_reading_names_the_file_in_errors(tmp_path: Path) -> None:
         read_image(tmp_path / "absent.png", 3)
 
 
-def test_reading_a_damaged_avif_file(tmp_path: Path) -> None:
+def test_reading_a_damaged_avif_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An example of the many types that Pillow raises: RuntimeError."""
     Image.new("RGB", (8, 8)).save(tmp_path / "0.avif")
     (tmp_path / "0.avif").write_bytes((tmp_path / "0.avif").read_bytes().replace(b"iloc", b"none"))
     with pytest.raises(ValueError, match=r"0\.avif: cannot be read as an image \(Failed to decode"):
+        read_image(tmp_path / "0.avif", 3)
+    (tmp_path / "0.avif").write_bytes((tmp_path / "0.avif").read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"0\.avif: cannot be read as an image \(is a damaged AVIF image\)"):
+        read_image(tmp_path / "0.avif", 3)
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(ValueError, match=r"is an AVIF image: pip install --upgrade pillow"):
         read_image(tmp_path / "0.avif", 3)
 
 

@@ -77,6 +77,8 @@ def test_a_video_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"walk\.avi: videos end in one of \.mp4, \.webm, \.gif"):
         video.save(tmp_path / "walk.avi", smooth_frames(3), fps=12)
+    with pytest.raises(ValueError, match="fps=101: a GIF has at most 100 frames per second; write .mp4 or .webm"):
+        video.save(tmp_path / "walk.gif", smooth_frames(3), fps=101)
     reason = "No ffmpeg exe could be found."
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", Mock(side_effect=RuntimeError(reason)))
     with pytest.raises(OSError, match=rf"walk\.mp4: {reason}"):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf import Discriminator, Generator
+from sg3tf import Discriminator, Generator, StyleGAN3Generator
 from sg3tf.data.dataset import open_dataset
 from tests.helpers import tiny_run
+from tests.helpers.dtype_policy import global_dtype_policy
 from trainer import losses, stats
 from trainer.inputs import BatchIterator
 from trainer.keras_trainer import StyleGANTrainer
@@ -165,11 +166,65 @@ def test_missing_labels_are_named(conditional):
         (images_of(BATCH)[0], [0] * BATCH, r"images of shape \(16, 16, 3\): fit on batches"),
         (images_of(BATCH), [3] * BATCH, "labels from 3 to 3: give classes from 0 to 2"),
         (images_of(BATCH), [[0.0, 1.0]] * BATCH, r"labels of shape \(\d, 2\): give \[\d\] or \[\d, 3\]"),
+        (images_of(BATCH), [0.5] * BATCH, "labels such as 0.5: give class numbers"),
+        (images_of(6), [0] * 6, "batch of 6 images is not a multiple of D's mbstd_group_size=4"),
+        (images_of(BATCH).astype(np.float32), [0] * BATCH, r"images of type float32 up to 255: give uint8, or floats"),
+        (images_of(BATCH).astype(np.int32), [0] * BATCH, r"images of type int32 up to 255: give uint8, or floats"),
     ],
 )
 def test_batches_that_do_not_fit_are_refused(conditional, images, label, message):
     with pytest.raises(ValueError, match=message):
         conditional.train_step((tf.constant(images), tf.constant(label)))
+
+
+def test_validation_weights_and_metrics_are_refused(conditional):
+    x, y = images_of(BATCH), np.zeros(BATCH)
+    for arguments in ({"validation_data": (x, y)}, {"validation_split": 0.5}):
+        with pytest.raises(ValueError, match=r"a GAN has no validation loss; compute sg3tf\.metrics of G_ema"):
+            conditional.fit(x, y, verbose=0, **arguments)
+    with pytest.raises(ValueError, match="a GAN has no validation loss"):
+        conditional.evaluate(x, y, verbose=0)
+    for arguments in ({"sample_weight": np.ones(BATCH)}, {"class_weight": {0: 1, 1: 2, 2: 1}}):
+        with pytest.raises(ValueError, match="sample_weight or class_weight is given: images cannot be weighted"):
+            conditional.fit(x, y, batch_size=BATCH, verbose=0, **arguments)
+    with pytest.raises(ValueError, match="metrics: a GAN has no predictions to measure"):
+        conditional.compile(gamma=0.1, metrics=["mae"])
+
+
+def test_arrays_and_names_of_optimizers():
+    trainer = make_trainer(label_dim=3, g_optimizer="adam", d_optimizer="sgd")
+    assert isinstance(trainer.g_optimizer, keras.optimizers.Adam)
+    assert np.isfinite(trainer.train_on_batch(images_of(BATCH), np.zeros(BATCH), return_dict=True)["loss_D"])
+
+
+def test_a_subclass_and_frozen_layers():
+    """The average has the class of G, and follows what is trained."""
+
+    class Doubled(StyleGAN3Generator):
+        def _synthesize(self, *arguments):
+            return 2 * super()._synthesize(*arguments)
+
+    G = Doubled.from_preset("stylegan3-t", **SIZE)
+    G.mapping_network.trainable = False
+    trainer = StyleGANTrainer(G, Discriminator.from_preset("stylegan3-t", **SIZE))
+    trainer.compile(gamma=0.1)
+    frozen = [layer.get_weights() for layer in G.mapping_network.dense]
+    trainer.fit(images_of(BATCH), batch_size=BATCH, verbose=0)
+    assert type(trainer.G_ema) is Doubled
+    for one, other in zip(G.get_weights(), trainer.G_ema.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)  # the first step overwrites the average
+    for layer, before in zip(G.mapping_network.dense, frozen, strict=True):
+        np.testing.assert_array_equal(layer.get_weights()[0], before[0])
+
+
+def test_predictions_are_in_float32_under_a_global_policy():
+    with global_dtype_policy("mixed_bfloat16"):
+        trainer = StyleGANTrainer(
+            Generator.from_preset("stylegan3-t", **SIZE, dtype="float32"),
+            Discriminator.from_preset("stylegan3-t", **SIZE, dtype="float32"),
+        )
+    z = np.random.default_rng(0).normal(size=[2, 512]).astype(np.float32)
+    np.testing.assert_array_equal(trainer(z), trainer.G_ema(z))
 
 
 def test_weights_are_saved_and_training_continues(tmp_path):

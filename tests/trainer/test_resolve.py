@@ -57,6 +57,12 @@ def test_required_options(given, name):
         resolve(given, 1, None)
 
 
+def test_an_empty_name_of_the_data_is_missing(given):
+    """As of an unset variable of a shell; rather than the current folder."""
+    with pytest.raises(OptionError, match="--data: is missing; give the images to train on"):
+        resolve({**given, "data": ""}, 1, None)
+
+
 def test_the_batch_is_divided_among_devices(given):
     assert resolve(given, 2, None)[0].batch_per_replica == 4
     assert resolve({**given, "batch_per_replica": 2}, 2, None)[0].batch_per_replica == 2

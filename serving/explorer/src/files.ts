@@ -3,7 +3,7 @@
 import type { Generator } from "./generator";
 import type { Direction } from "./latents";
 import { readNpz, writeNpz, type NpArray, type NumberArray, type Output } from "./npz";
-import { isUnsteered, seedPoint, transformOf, type Point } from "./point";
+import { isUnsteered, psiDescribes, seedPoint, transformOf, type Point } from "./point";
 import { ServerError } from "./server";
 
 const MOST_FILE_BYTES = 256 * 2 ** 20;
@@ -110,7 +110,9 @@ export async function writePoints(
   const seeds = points.map(({ source }) => (source.kind === "seed" ? source.seed : null));
   if (points.every(isUnsteered) && !seeds.includes(null)) {
     arrays.seeds = { dtype: "<i8", shape: [count], data: seeds as number[] };
-    arrays.psi = { dtype: "<f4", shape: [count], data: points.map(({ psi }) => psi) };
+    if (points.every(psiDescribes)) {
+      arrays.psi = { dtype: "<f4", shape: [count], data: points.map(({ psi }) => psi) };
+    }
   }
   if (labelDim) {
     const label = points.flatMap((point) => generator.fitting(point.label));

@@ -15,12 +15,19 @@ export function frameCount(keyframes: number, { frames, loop }: Path): number {
   return keyframes === 0 ? 0 : (loop ? keyframes : Math.max(keyframes - 1, 1)) * frames + (loop ? 0 : 1);
 }
 
+/** Keyframes: style vectors, and motion in degrees and image widths without a loop's turn, in degrees per keyframe. */
+interface Keys {
+  readonly ws: Float32Array[];
+  readonly motion: number[][];
+  readonly turn: number;
+}
+
 /** Frames of a path; each is requested once, as long as the cache has room. */
 export class Film {
   readonly count: number;
   private readonly most: number;
   private readonly files = new Map<number, Promise<Uint8Array<ArrayBuffer>>>();
-  private keys: Promise<{ ws: Float32Array[]; motion: number[][] }> | null = null;
+  private keys: Promise<Keys> | null = null;
 
   constructor(
     readonly generator: Generator,
@@ -54,11 +61,11 @@ export class Film {
   private async make(number: number): Promise<Uint8Array<ArrayBuffer>> {
     this.keys ??= this.prepare();
     this.keys.catch(() => (this.keys = null));
-    const { ws, motion } = await this.keys;
+    const { ws, motion, turn } = await this.keys;
     const { curve, loop, frames } = this.path;
     const weights = pathWeights(ws.length, number / frames, curve, loop);
     const [rotate, x, y] = [0, 1, 2].map((part) => motion.reduce((sum, each, k) => sum + weights[k]! * each[part]!, 0));
-    const transform = transformMatrix({ rotate: rotate!, x: x!, y: y! });
+    const transform = transformMatrix({ rotate: rotate! + (turn * number) / frames, x: x!, y: y! });
     const styles = curve === "slerp" ? await this.onArc(number / frames) : weightedSum(ws, weights);
     return (await this.generator.synthesize([styles], [transform]))[0]!;
   }
@@ -82,11 +89,14 @@ export class Film {
     );
   }
 
-  private async prepare(): Promise<{ ws: Float32Array[]; motion: number[][] }> {
+  private async prepare(): Promise<Keys> {
     const ws = await Promise.all(this.keyframes.map((point) => this.generator.wsOf(point, this.directions)));
     const motion = this.keyframes.map((point) => motionOf(transformOf(point)));
-    const degrees = unwrap(motion.map(([rotate]) => rotate!));
-    return { ws, motion: motion.map(([, x, y], i) => [degrees[i]!, x!, y!]) };
+    const own = motion.map(([rotate]) => rotate!);
+    const degrees = unwrap(this.path.loop ? [...own, own[0]!] : own);
+    // A closed curve ends at its initial angle: full turns are taken out, and added back evenly.
+    const turn = (Math.round((degrees.at(-1)! - degrees[0]!) / 360) * 360 * Number(this.path.loop)) / motion.length;
+    return { ws, motion: motion.map(([, x, y], i) => [degrees[i]! - turn * i, x!, y!]), turn };
   }
 }
 

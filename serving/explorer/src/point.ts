@@ -70,6 +70,11 @@ export function isUnsteered(point: Point): boolean {
   return point.plane === null && point.mixes.length === 0 && !Object.values(point.strengths).some(Boolean);
 }
 
+/** Return true if psi alone describes the truncation: that of all style vectors of a seed, or none. */
+export function psiDescribes(point: Point): boolean {
+  return point.source.kind === "seed" && isUnsteered(point) && (point.cutoff === null || point.psi === 1);
+}
+
 /** Return true if a seed and truncation define the picture, so the signature `generate_png` suffices. */
 export function isPlain(point: Point): boolean {
   const isStill = point.rotate === 0 && point.x === 0 && point.y === 0;

@@ -44,7 +44,8 @@ export function titleOf({ model, version }: Address, { width, height }: { width:
   return [model, ...part, `${width} × ${height}`].join(" · ");
 }
 
-const MOST_CHARACTERS = 100;
+/** Maximum characters of a text in an answer; the rest is cut. */
+export const MOST_CHARACTERS = 100;
 
 /** Client of one server. All requests go through `ask`, which times and counts them. */
 export class Server {

@@ -32,6 +32,7 @@ def main(options: FlagValues) -> None:
     network = drawing_flags.network_from_flags(options)
     latents = drawing_flags.latents_from_flags(network, options)
     sweep = len(options.trunc or [])
+    drawing_flags.prepare_outputs(options)
     picture = grid(network, latents, options.columns or (sweep if sweep > 1 else None))
-    drawing_flags.save_picture(options, enlarge(picture, options.scale))
+    drawing_flags.save_picture(network, options, enlarge(picture, options.scale))
     drawing_flags.save_latents(options, latents)

@@ -30,6 +30,7 @@ def main(options: FlagValues) -> None:
     """Run the command."""
     network = drawing_flags.network_from_flags(options)
     latents = drawing_flags.latents_from_flags(network, options)
+    drawing_flags.prepare_outputs(options)
     save_images(network, latents, Path(options.outdir), drawing_flags.flags_as_metadata(options))
     drawing_flags.save_latents(options, latents)
     print(options.outdir)
@@ -51,7 +52,7 @@ def save_images(network: Network, latents: Latents, outdir: Path, metadata: dict
 
 
 def _metadata(network: Network, latents: Latents, number: int) -> dict[str, Any]:
-    keys = {"seeds": "seed", "psi": "trunc", "label": "label", "transform": "transform"}
+    keys = {"seeds": "seed", "psi": "psi", "label": "label", "transform": "transform"}
     arrays = latents.arrays()
     values = {key: str(arrays[name][number].tolist()) for name, key in keys.items() if name in arrays}
-    return {"Software": f"sg3tf {__version__}", "network": network.name, **values}
+    return {"Software": f"sg3tf {__version__}", "network": network.source, **values}

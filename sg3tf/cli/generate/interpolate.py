@@ -44,6 +44,7 @@ def main(options: FlagValues) -> None:
     latents = interpolate_grid(
         network, drawing_flags.keyframes_from_flags(network, options), trajectory, columns * rows
     )
+    drawing_flags.prepare_outputs(options)
     drawing_flags.save_latents(options, latents)
     render_latents(network, latents, out, options.fps, columns, columns * rows, options.scale)
     print(options.out)

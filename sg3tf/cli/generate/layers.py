@@ -37,6 +37,8 @@ def main(options: FlagValues) -> None:
     from sg3tf.generate.feature_maps import LayerPictures, Picture, layers_of
 
     out = Path(options.out)
+    if out.suffix == ".png":
+        _refuse_flags_of_videos(options)
     trajectory = drawing_flags.trajectory_from_flags(options)
     network = drawing_flags.network_from_flags(options)
     positions = drawing_flags.parse_positions("layers", options.layers, len(layers_of(network.generator)))
@@ -48,19 +50,28 @@ def main(options: FlagValues) -> None:
             drawing_flags.transform_from_flags(network, options)
         trajectory = dataclasses.replace(trajectory, frames=1, loop=is_single or options.loop)
     latents = interpolate_keyframes(network, keyframes, trajectory)
+    drawing_flags.prepare_outputs(options)
     pictures = LayerPictures(network, latents, positions)
     if out.suffix == ".png":
         tiles = [pictures.tiles(number) for number in with_progress(range(len(latents)), len(latents))]
-        rows = dict(zip(keyframes.names(), tiles, strict=True))
-        drawing_flags.save_picture(options, pictures.sheet(rows, options.columns, options.scale))
+        rows = [*zip(keyframes.names(), tiles, strict=True)]
+        drawing_flags.save_picture(network, options, pictures.sheet(rows, options.columns, options.scale))
     else:
 
         def frames_from(start: int) -> Iterator[Picture]:
             for number in range(start, len(latents)):
-                yield pictures.sheet({"": pictures.tiles(number)}, options.columns, options.scale)
+                yield pictures.sheet([("", pictures.tiles(number))], options.columns, options.scale)
 
         metadata = {"network": network.identity(), "latents": latents.digest(), "layers": positions}
         metadata |= {"columns": options.columns, "scale": options.scale}
         render_video(out, len(latents), frames_from, options.fps, metadata)
         print(options.out)
     drawing_flags.save_latents(options, latents)
+
+
+def _refuse_flags_of_videos(options: FlagValues) -> None:
+    """Raise ValueError if a flag is given that a picture of the keyframes does not use."""
+    for flag in ("frames", "curve", "fps"):
+        if options[flag].present:
+            given = f"{flag}={options[flag].value}, out={options.out}"
+            raise ValueError(f"{given}: a .png file shows the keyframes alone; leave {flag} out, or write a video")

@@ -36,13 +36,16 @@ def main(options: FlagValues) -> None:
     drawing_flags.single_truncation(options)
     network = drawing_flags.network_from_flags(options)
     layers = drawing_flags.style_range(options.layers, network.num_ws)
-    if all(map(drawing_flags.is_latents_file, (options.rows, options.cols))):
-        drawing_flags.reject_unused_class(options, "rows", "cols")
+    are_files = {flag: drawing_flags.is_latents_file(options[flag].value) for flag in ("rows", "cols")}
+    if all(are_files.values()):
+        drawing_flags.reject_unused_class(options, *are_files)
     transform = drawing_flags.transform_from_flags(network, options)
     rows, columns = (
-        drawing_flags.apply_transform(drawing_flags.parse_latents(network, text, options), transform)
-        for text in (options.rows, options.cols)
+        drawing_flags.apply_transform(drawing_flags.parse_latents(network, flag, options, is_file), transform)
+        for flag, is_file in are_files.items()
     )
     mixed = mix_pairs(rows, columns, layers)
-    drawing_flags.save_picture(options, enlarge(mixing_sheet(network, rows, columns, mixed), options.scale))
+    drawing_flags.prepare_outputs(options)
+    picture = enlarge(mixing_sheet(network, rows, columns, mixed), options.scale)
+    drawing_flags.save_picture(network, options, picture)
     drawing_flags.save_latents(options, mixed)

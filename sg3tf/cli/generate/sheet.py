@@ -11,6 +11,7 @@ from sg3tf.cli import drawing_flags
 from sg3tf.generate.network import Network
 from sg3tf.generate.sheets import class_sheet, latents_of_classes
 from sg3tf.latents import parse_seeds
+from sg3tf.utils.class_names import describe_classes, is_number
 
 
 def define_flags(options: FlagValues) -> None:
@@ -36,7 +37,7 @@ def main(options: FlagValues) -> None:
     network = drawing_flags.network_from_flags(options)
     if not network.label_dim:
         raise ValueError(f"network={network.name}: has no classes to show; grid takes networks without labels")
-    if network.label_dim == 1:
+    if is_number(network.classes, network.label_dim):
         given = f"network={network.name}: its label is one number"
         raise ValueError(f"{given}, and it has no classes to show; grid --class=NUMBER takes one")
     if network.label_scale:
@@ -46,12 +47,22 @@ def main(options: FlagValues) -> None:
     towards_class = options.trunc_center == "class"
     latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff, towards_class)
     latents = drawing_flags.apply_transform(latents, drawing_flags.transform_from_flags(network, options))
-    drawing_flags.save_picture(options, class_sheet(network, latents, classes, options.scale))
+    drawing_flags.prepare_outputs(options)
+    drawing_flags.save_picture(network, options, class_sheet(network, latents, classes, options.scale))
     drawing_flags.save_latents(options, latents)
 
 
 def _class_numbers(network: Network, text: str | None) -> list[int]:
+    """Return the classes of a name, of names separated by commas, or of numbers and ranges; of None, all."""
+    if text in network.classes:  # it may contain a comma
+        return [network.classes.index(text)]
     names = [part.strip() for part in (text or "").split(",")]
     if set(names) <= set(network.classes):
         return [network.classes.index(name) for name in names]
-    return drawing_flags.parse_positions("classes", text, network.label_dim)
+    try:
+        return drawing_flags.parse_positions("classes", text, network.label_dim)
+    except ValueError as error:
+        if not network.classes:
+            raise
+        choice = describe_classes(network.classes, network.label_dim)
+        raise ValueError(f"classes={text}: give a range such as 0-1, {choice}") from error

@@ -91,7 +91,7 @@ def build(
                     plan = plan_shards(dest.name, config.shards, len(found.entries))
                     shards = [write_shard(folder / file, islice(images, len(rows))) for file, rows in plan]
         if not report.num_images:
-            raise DataError(f"{source}: none of the {report.num_found} images could be used")
+            raise DataError(f"{source}: none of the {report.num_skipped} images could be used")
         if config.format == "shards":
             write_build_manifest(folder, dest.name, config, report, shards)
     return report

@@ -5,7 +5,6 @@ sg3tf data build --source=photos --outdir=datasets/photos-256 --resolution=256
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from sg3tf.data.conversion import (
 from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
 from sg3tf.utils import flags as shared
+from sg3tf.utils.machine import num_cores
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -81,7 +81,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_integer("shards", 8, "Number of files, for --format=shards.", flag_values=options)
     flags.DEFINE_integer(
         "workers",
-        os.cpu_count(),
+        num_cores(),
         "Number of processes that convert images, for --runner=local.",
         lower_bound=1,
         flag_values=options,
@@ -137,6 +137,8 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Build the data set that the flags describe, and print a summary."""
+    if not options.source:
+        raise DataError("--source is missing; give the images to convert")
     _refuse_flags_without_effect(options)
     aspect, resolution = parse_aspect(options.aspect) if options.aspect else DEFAULT_ASPECT, options.resolution
     if options.aspect and options.crop != "wide":

@@ -34,7 +34,7 @@ class Report:
 
     @property
     def num_found(self) -> int:
-        return len(self.source.entries) + len(self.source.unused)
+        return len(self.source.entries) + len(self.source.unused) + self.source.num_not_chosen
 
     @property
     def num_skipped(self) -> int:
@@ -42,7 +42,7 @@ class Report:
 
     @property
     def num_images(self) -> int:
-        return self.num_found - self.num_skipped
+        return self.num_found - self.source.num_not_chosen - self.num_skipped
 
     def classes(self) -> dict[str, int]:
         """Return {name: number of images} of every class, including empty ones; {} if labels are not classes.
@@ -65,7 +65,8 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the summary, line by line."""
-        found = [f"found: {self.num_found} images in {self.source.path}", *self.source.remarks]
+        chosen = f", {len(self.source.entries)} chosen by --max_images" if self.source.num_not_chosen else ""
+        found = [f"found: {self.num_found} images in {self.source.path}{chosen}", *self.source.remarks]
         reasons: Tally = {}
         for name, reason in self.skipped.items():
             add(reasons, reason, name)

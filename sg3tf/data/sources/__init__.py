@@ -69,7 +69,8 @@ def find_source(
         source = replace(source, entries=unlabeled, label=LabelSpec("none", 0), classes=(), scale=None)
     if max_images is not None and max_images < len(source.entries):
         chosen = map(Spread(len(source.entries), max_images), range(max_images))
-        source = replace(source, entries=tuple(source.entries[i] for i in chosen))
+        left = len(source.entries) - max_images
+        source = replace(source, entries=tuple(source.entries[i] for i in chosen), num_not_chosen=left)
     if standardized:
         if source.classes:
             raise DataError(f"{path}: --standardize is for labels that are numbers, these are classes; leave it out")

@@ -11,7 +11,7 @@ import io
 import tarfile
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from sg3tf.image_files import open_image
 from sg3tf.utils.extras import require
 
 IMAGE_COLUMNS = ("jpg", "png", "webp")
+_ENDINGS = (*IMAGE_COLUMNS, "jpeg")
+_ABOUT_IMAGES = ("txt", "json")  # captions and their metadata
 
 
 def recognizes(path: Path) -> bool:
@@ -36,15 +38,14 @@ def recognizes(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     """Return a folder's TFRecords; if there are none, its tar files; if there are none, its Parquet files.
 
-    If there are subfolders, Parquet files are metadata for the images in them. If there are more pictures than tar or
-    Parquet files, in the folder or below it, those accompany the pictures: metadata.parquet, or a backup such as
-    2023.tar.
+    If there are subfolders, Parquet files are metadata for the images in them. If there are more pictures than such
+    files, in the folder or below it, those accompany the pictures: metadata.parquet, or a backup such as 2023.tar.
     """
-    if records := sorted(path.glob("*.tfrecord")):
-        return records
-    found = sorted(file for file in path.glob("*.tar") if file.stem.isdecimal())
+    found = sorted(path.glob("[!.]*.tfrecord"))
+    if not found:
+        found = sorted(file for file in path.glob("*.tar") if file.stem.isdecimal())
     if not found and not any(entry.is_dir() for entry in path.iterdir()):
-        found = sorted(path.glob("*.parquet"))
+        found = sorted(path.glob("[!.]*.parquet"))
     return [] if found and count_images(path, len(found) + 1) > len(found) else found
 
 
@@ -55,16 +56,20 @@ def find(path: Path) -> Source:
         MissingExtraError: pyarrow is needed and not installed.
         DataError: a file is damaged, or there are no images.
     """
-    entries, failed = [], 0
+    entries, failed, others = [], 0, []
     for file in _files(path):
         rows = _open(file)
         found = rows.with_images()
         entries += [(f"{file.name}/{i}", None) for i in found]
         failed += len(rows) - len(found)
+        if isinstance(rows, _Tar):
+            others += [f"{file.name}/{name}" for name in rows.others]
     if not entries:
         raise DataError(f"{path} holds no images")
-    remarks = (f"downloads that failed, left out: {failed}",) if failed else ()
-    return Source(path, tuple(entries), LabelSpec("none", 0), partial(_read, path), remarks=remarks)
+    remarks = [f"downloads that failed, left out: {failed}"] if failed else []
+    if others:
+        remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
+    return Source(path, tuple(entries), LabelSpec("none", 0), partial(_read, path), remarks=tuple(remarks))
 
 
 def _read(path: Path, name: str) -> Image.Image:
@@ -93,15 +98,37 @@ class _Records:
 
 
 class _Tar:
-    """Images of a tar file."""
+    """Images of a tar file.
+
+    Attributes:
+        others: names of the other files, without the captions and their metadata.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._places: list[tuple[int, int]] = []
+        self.others: list[str] = []
         try:
             with tarfile.open(file, "r:") as archive:
-                self._places = [(member.offset_data, member.size) for member in archive if _is_image(member)]
+                for member in archive:
+                    self._add(member)
+                end = archive.offset
         except (OSError, tarfile.TarError) as error:
             raise DataError(f"{file} is not a readable tar file: {error}") from error
+        if not _only_zeros_from(file, end):
+            raise DataError(
+                f"{file} is damaged, cut off or several tar files in one: from byte {end} on it should hold zeros, at "
+                f"least {tarfile.BLOCKSIZE}; copy it again, or unpack it with tar --ignore-zeros and give the pictures"
+            )
+
+    def _add(self, member: tarfile.TarInfo) -> None:
+        """List a file by what follows the first dot of its name, as WebDataset does: a.seg.png is a mask of a.jpg."""
+        name = PurePosixPath(member.name).name
+        ending = name.partition(".")[2].lower()
+        if member.isreg() and ending in _ENDINGS:
+            self._places.append((member.offset_data, member.size))
+        elif not member.isdir() and ending not in _ABOUT_IMAGES and not name.startswith("._"):  # macOS's attributes
+            self.others.append(member.name)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -116,8 +143,16 @@ class _Tar:
             return file.read(size)
 
 
-def _is_image(member: tarfile.TarInfo) -> bool:
-    return member.isreg() and Path(member.name).suffix.lower().lstrip(".") in (*IMAGE_COLUMNS, "jpeg")
+def _only_zeros_from(file: Path, start: int) -> bool:
+    """Return True if a file has zeros from byte `start` on, and at least one block of them, as tar files end."""
+    size = 0
+    with open(file, "rb") as content:
+        content.seek(start)
+        while block := content.read(1 << 20):
+            if block.count(0) < len(block):
+                return False
+            size += len(block)
+    return size >= tarfile.BLOCKSIZE
 
 
 class _Parquet:

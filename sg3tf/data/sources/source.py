@@ -25,6 +25,7 @@ class Source:
         unused: (name, reason) of existing images that are not among the entries.
         remarks: lines about the source for the summary of a build.
         scale: scale of the labels before standardization; None if they were not standardized.
+        num_not_chosen: number of images that a limit leaves out.
     """
 
     path: Path
@@ -35,3 +36,4 @@ class Source:
     unused: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     scale: LabelScale | None = None
+    num_not_chosen: int = 0

@@ -18,7 +18,7 @@ from sg3tf.models import loading, provenance
 PROGRAM = """
 import shutil, sys, tempfile
 from serving import explore
-explore._export = lambda network, base: shutil.copytree(sys.argv[1], base, dirs_exist_ok=True)
+explore._export = lambda network, base: shutil.copytree(sys.argv[1], base, dirs_exist_ok=True) and network
 explore.webbrowser.open = lambda page: print("opened", page, flush=True) or True
 sys.exit(explore.main(sys.argv[2:]))
 """
@@ -61,7 +61,7 @@ def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
         raise Ended(status, list(tmp_path.iterdir()))
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(explore, "_export", lambda network, base: None)
+    monkeypatch.setattr(explore, "_export", lambda network, base: network)
     monkeypatch.setattr(explore, "_serve", lambda base, port: SimpleNamespace(rest_port=1, drain=lambda: False))
     monkeypatch.setattr("serving.server.server.stop_on_signals", lambda: SimpleNamespace(wait=lambda: None))
     monkeypatch.setattr(os, "_exit", end)
@@ -100,8 +100,12 @@ def test_networks(network, loaded, source, monkeypatch, tmp_path):
     monkeypatch.setattr(
         saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)
     )
-    explore._export(network, tmp_path)
+    assert explore._export(network, tmp_path) == network  # for the commands that the page copies
     assert found == {"G": loaded, "base": tmp_path, "source": source}
+    if network.startswith("runs/"):  # of a run folder, the name of its snapshot
+        (tmp_path / network).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        assert explore._export(network, tmp_path) == f"{network}, resolved"
 
 
 def test_mistakes_are_one_line(capfd, tmp_path):

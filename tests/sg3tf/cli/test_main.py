@@ -218,3 +218,8 @@ sys.exit(main([{name!r}, "--help"]))
     assert done.returncode == 1
     line = f"{tmp_path / package} hides the package {package} of sg3tf: rename it, or take it out of PYTHONPATH"
     assert done.stderr == f"sg3tf {name}: {line}\n"
+
+
+def test_averages_are_written_to_keras_files(capsys):
+    assert main(["ema", "--network=none", "--sigma_rel=0.1", "--out=ema.h5"]) == 1
+    assert "out=ema.h5: give a name that ends in .keras" in capsys.readouterr().err

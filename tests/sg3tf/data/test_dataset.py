@@ -344,6 +344,49 @@ def test_two_data_sets_in_one_folder(ffhq_set: MakeSet) -> None:
     assert len(open_dataset(path / "cats-r02.tfrecords")) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "photo.png",
+            b"\x89PNG\r\n\x1a\n" + bytes(40),
+            "is neither a .tfrecords file nor a whole zip file; --data takes",
+        ),
+        ("images.tar", bytes(1024), "is neither a .tfrecords file nor a whole zip file; --data takes a folder"),
+        (
+            "images.tar.gz",
+            b"\x1f\x8b\x08" + bytes(40),
+            "is compressed with gzip; unpack it and give the folder or file",
+        ),
+        ("x-r03.tfrecords", b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip; unpack it"),
+        ("x-r03.tfrecords", bytes(40), "record 0 is not a TFRecord"),
+    ],
+    ids=["picture", "tar", "compressed tar", "compressed records", "damaged records"],
+)
+def test_files_that_are_no_data_set(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}:? {message}"):
+        open_dataset(tmp_path / name)
+
+
+def test_one_file_of_a_data_set(shard_set: Path) -> None:
+    with pytest.raises(DataError, match=rf"is one file of a data set; give its folder, {shard_set}"):
+        open_dataset(shard_set / "shards-00000-of-00002.tfrecords")
+
+
+def test_an_empty_name_is_not_the_current_folder(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(image_folder)
+    assert len(open_dataset(".", resolution=8)) == 6
+    with pytest.raises(DataError, match="the name of the data set is empty"):
+        open_dataset("", resolution=8)
+
+
+def test_attributes_of_macos_beside_records(ffhq_set: MakeSet) -> None:
+    path = ffhq_set(2)
+    (path / "._faces-r03.tfrecords").write_bytes(b"attributes")
+    assert len(open_dataset(path)) == 2
+
+
 def test_manifests_that_cannot_be_trusted(shard_set: Path) -> None:
     file = shard_set / "manifest.json"
     good = json.loads(file.read_text())

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from sg3tf.data.build.builder import build
-from sg3tf.data.conversion import BuildConfig
+from sg3tf.data.conversion import ENLARGED, BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
@@ -169,7 +169,32 @@ def test_what_was_found_is_said(photos: Path, capsys: pytest.CaptureFixture[str]
         f"a data set without classes: sg3tf data build --source={photos} --resolution=256 --outdir=FOLDER --nolabels",
     )
     verify(photos, 8)
-    assert capsys.readouterr().out.splitlines() == [*remarks]
+    assert capsys.readouterr().out.splitlines() == [
+        *remarks,
+        f"note: 1: {ENLARGED}, e.g. {photos}: dog/c.webp",
+    ]
+
+
+def test_what_is_done_to_the_first_image_is_said(tmp_path: Path) -> None:
+    for i, image in enumerate((Image.new("L", (8, 9)), Image.new("RGB", (8, 8)))):
+        image.save(tmp_path / f"{i}.png")
+    build_command = f"sg3tf data build --source={tmp_path} --resolution=256 --outdir=FOLDER"
+    assert open_dataset(tmp_path, resolution=16).remarks[1:] == (
+        f"grayscale, read as RGB: 0.png, for one; for one channel: {build_command} --channels=1",
+        f"{ENLARGED}: 0.png, for one; sg3tf data verify counts them",
+    )
+    (tmp_path / "0.png").write_bytes(b"damaged")
+    assert len(open_dataset(tmp_path, resolution=16).remarks) == 1
+
+
+def test_malformed_labels_are_an_error_only_in_use(photos: Path) -> None:
+    (photos / "dataset.json").write_text('{"labels": [["beside.png", 0], ["cat/0.png", 1.0]]}')
+    dataset = open_dataset(photos, resolution=8)
+    assert (len(dataset), dataset.label_dim) == (7, 0)
+    assert dataset.remarks[1].startswith(f"no labels: {photos}: dataset.json lacks 5 of 7 images")
+    for read in (lambda: open_dataset(photos, resolution=8, use_labels=True), lambda: verify(photos, 8)):
+        with pytest.raises(DataError, match=r"dataset\.json lacks 5 of 7 images"):
+            read()
 
 
 def test_a_zip_file_from_many_threads(photos: Path) -> None:

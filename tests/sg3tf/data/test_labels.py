@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import Label, LabelSpec, infer_label_spec
+from sg3tf.data.labels import Label, LabelSpec, infer_label_spec, number_labels
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,19 @@ def test_kind_and_width(labels: list[Label], expected: LabelSpec) -> None:
         ([1, 2, (1.0,)], r"2\.png has the label \(1\.0,\), 0\.png has 1; .*all class indices or all vectors"),
         ([(1.0,), (1.0, 2.0)], r"1\.png has the label \(1\.0, 2\.0\), 0\.png has \(1\.0,\)"),
         ([0, -1], r"1\.png has the class label -1"),
+        ([(1.0,), (math.nan,)], r"here: 1\.png has the label \(nan,\); labels must be finite numbers"),
     ],
 )
 def test_the_odd_one_is_named(labels: list[Label], message: str) -> None:
     with pytest.raises(DataError, match=message):
         infer_label_spec([(f"{i}.png", label) for i, label in enumerate(labels)], "here")
+
+
+def test_a_single_class_has_a_name() -> None:
+    """Of one number, --class=0 would be the number 0."""
+    entries, names, remarks = number_labels([("0.png", 0), ("1.png", 0)], "here")
+    assert (entries, names, remarks) == ((("0.png", 0), ("1.png", 0)), ("0",), ())
+    assert number_labels([("0.png", 0), ("1.png", 1)], "here")[1] == ()
 
 
 def test_rows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,124 @@ def test_images(command: Command, network: Network, tmp_path: Path, capsys: pyte
         np.testing.assert_array_equal(pixels(out / f"{name}.png"), image)
     with Image.open(out / "seed0085-trunc0.50.png") as image:
         text = dict(image.text)
-    assert (text["seed"], text["trunc"], text["trunc_cutoff"], text["rotate"]) == ("85", "0.5", "6", "30")
+    assert (text["seeds"], text["trunc"], text["trunc_cutoff"], text["rotate"]) == ("3-4,85", "0.5,1", "6", "30")
+    assert text["seed"] == "85" and "psi" not in text  # no single number describes truncation of some style vectors
     assert text["Software"].startswith("sg3tf ") and text["network"].endswith("tiny.keras")
 
     # The latents are all that another tool needs.
-    before = {file.name: pixels(file).tobytes() for file in out.iterdir()}
     command("images", f"--latents={kept}", f"--outdir={tmp_path / 'again'}")
-    assert {file.name: pixels(file).tobytes() for file in (tmp_path / "again").iterdir()} == before
+    again = [tmp_path / "again" / f"seed{seed:04d}{end}.png" for seed in (3, 4, 85) for end in ("", "-1")]
+    assert [pixels(file).tobytes() for file in again] == [image.tobytes() for image in expected]
+
+
+def test_flags_and_truncation_in_the_text_of_a_picture(command: Command, saved: Path, tmp_path: Path) -> None:
+    """The flags draw it again: that of truncation has the value for --latents, psi that of the picture."""
+    kept = tmp_path / "kept.npz"
+
+    def text(name: str, *given: str) -> dict[str, str]:
+        command("images", *given, f"--outdir={tmp_path / name}")
+        with Image.open(tmp_path / name / "seed0001.png") as image:
+            return dict(image.text)
+
+    first = text("seed", "--seeds=1", "--trunc=0.5", f"--save_latents={kept}")
+    assert (first["trunc"], first["psi"], first["seed"]) == ("0.5", "0.5", "1")
+    again = text("file", f"--latents={kept}")
+    assert again["psi"] == "0.5" and "trunc" not in again
+    twice = text("twice", f"--latents={kept}", "--trunc=0.5")
+    assert (twice["trunc"], twice["psi"]) == ("0.5", "0.25")
+    (tmp_path / "run").mkdir()
+    snapshot = tmp_path / "run" / "network-snapshot-000005.keras"
+    snapshot.write_bytes(saved.read_bytes())
+    assert text("run", f"--network={tmp_path / 'run'}", "--seeds=1")["network"] == str(snapshot)
+    command("grid", f"--network={tmp_path / 'run'}", "--seeds=1", f"--out={tmp_path / 'grid.png'}")
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.text["network"] == str(snapshot)
+
+
+def test_folders_that_cannot_be_written_are_refused_before_anything_is_drawn(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "x.png").mkdir()
+    monkeypatch.setattr(Network, "images", None)
+    monkeypatch.setattr(Network, "sample_w", None)
+    for name in ("images", "grid", "mix", "interpolate", "layers", "edit"):
+        flag = "outdir" if name == "images" else "out"
+        out = tmp_path / "file" if name == "images" else tmp_path / "file" / "x.png"
+        with pytest.raises(OSError, match=rf"^{flag}=.*: no files can be written to .*file \("):
+            command(name, f"--{flag}={out}")
+        out = tmp_path / name / "x.png"
+        with pytest.raises(OSError, match=r"^save_latents=.*: no files can be written to .*file \("):
+            command(name, f"--{flag}={out}", f"--save_latents={tmp_path / 'file' / 'kept.npz'}")
+    with pytest.raises(IsADirectoryError, match=r"^out=.*x\.png: is a folder"):
+        command("grid", f"--out={tmp_path / 'x.png'}")
+
+
+def test_rows_of_one_seed(command: Command, network: Network, tmp_path: Path) -> None:
+    """As often as the seed or the direction is given."""
+    kept = tmp_path / "d.npz"
+    edit = ["edit", "--seeds=3", "--strength=-1:1:2", f"--out={tmp_path / 'edit.png'}"]
+    command(*edit, "--count=2", "--num_samples=50", "--direction=0", f"--save_directions={kept}")
+    once = pixels(tmp_path / "edit.png")
+    command(*edit, f"--directions={kept}", "--direction=0,0")
+    assert pixels(tmp_path / "edit.png").shape[0] == once.shape[0] + 22
+    path = tmp_path / "classes.keras"
+    tiny("stylegan3-t", label_dim=3).save(path)
+    command("sheet", f"--network={path}", "--seeds=3,3,1", f"--out={tmp_path / 'sheet.png'}")
+    assert pixels(tmp_path / "sheet.png").shape[0] == 3 * 22 + 16
+    (tmp_path / "classes.json").write_text('["cat", "dog, big", "7"]')
+    for text, columns in (("dog, big", [1]), ("cat,7", [0, 2]), ("0-1", [0, 1])):
+        flags = [f"--classes={text}", f"--save_latents={tmp_path / 'kept.npz'}", f"--out={tmp_path / 'sheet.png'}"]
+        command("sheet", f"--network={path}", "--seeds=3", *flags)
+        with np.load(tmp_path / "kept.npz") as arrays:
+            assert arrays["label"].argmax(1).tolist() == columns
+    with pytest.raises(
+        ValueError, match=r"classes=dog: give a range such as 0-1, .* names with commas: cat, dog, big, 7"
+    ):
+        command("sheet", f"--network={path}", "--classes=dog", f"--out={tmp_path / 'sheet.png'}")
+
+
+def test_directions_of_a_file_need_no_class(command: Command, tmp_path: Path) -> None:
+    path, kept, directions = tmp_path / "classes.keras", tmp_path / "kept.npz", tmp_path / "d.npz"
+    tiny("stylegan3-t", label_dim=3).save(path)
+    network, out = f"--network={path}", f"--out={tmp_path / 'x.png'}"
+    few = ["--count=2", "--num_samples=50", "--strength=0", f"--save_directions={directions}"]
+    command("edit", network, "--seeds=1", "--class=1", *few, f"--save_latents={kept}", out)
+    of_file = ["edit", network, f"--directions={directions}", f"--latents={kept}", "--strength=0", out]
+    command(*of_file)
+    with pytest.raises(ValueError, match=r"class=2: latents=.* have their own labels; leave --class out"):
+        command(*of_file, "--class=2")
+    for given, names in ((["--count=3"], "count"), (["--num_samples=50", "--seed=7"], "num_samples, seed")):
+        with pytest.raises(ValueError, match=rf"of no effect with directions=.*d\.npz; leave out {names}$"):
+            command(*of_file, *given)
+
+
+def test_truncation_that_one_number_does_not_describe(command: Command, tmp_path: Path) -> None:
+    """Of some style vectors, or toward a class; psi is not saved."""
+    path, kept = tmp_path / "classes.keras", tmp_path / "kept.npz"
+    tiny("stylegan3-t", label_dim=3).save(path)
+    outputs = [f"--network={path}", f"--save_latents={kept}", "--trunc=0.5"]
+    parts = [([], True), (["--trunc_cutoff=8"], True), (["--trunc_cutoff=2"], False), (["--trunc_center=class"], False)]
+    for given, is_described in parts:
+        for name in ("sheet", "grid", "interpolate"):
+            label = [] if name == "sheet" else ["--class=1"]
+            command(name, *outputs, *label, *given, "--seeds=1", f"--out={tmp_path / f'{name}.png'}")
+            with np.load(kept) as arrays:
+                assert ("psi" in arrays) == is_described, (name, given)
+
+
+def test_a_named_class_is_no_number(command: Command, tmp_path: Path) -> None:
+    path, kept = tmp_path / "cat.keras", tmp_path / "kept.npz"
+    tiny("stylegan3-t", label_dim=1).save(path)
+    (tmp_path / "classes.json").write_text('["cat"]')
+    for text, number in (("0", 1), ("cat", 1), ("0.5", 0.5)):
+        flags = ["--seeds=0", f"--class={text}", f"--outdir={tmp_path / 'out'}", f"--save_latents={kept}"]
+        command("images", f"--network={path}", *flags)
+        with np.load(kept) as arrays:
+            np.testing.assert_array_equal(arrays["label"], [[number]])
+    command("sheet", f"--network={path}", "--seeds=0", f"--out={tmp_path / 'sheet.png'}")
+    with pytest.raises(ValueError, match="class=dog: give a number from 0 to 0, or names with commas: cat$"):
+        command("images", f"--network={path}", "--class=dog", f"--outdir={tmp_path / 'out'}")
 
 
 def test_a_tile_of_a_grid(command: Command, network: Network, tmp_path: Path) -> None:
@@ -175,10 +287,13 @@ def test_tiles_without_seeds_are_named_by_their_number(command: Command, network
     latents = Latents(latents_from_seeds(network, range(8)).ws)
     latents_file.save(file, latents)
     for tiles in ("3", "7,2"):
-        command("images", f"--latents={file}", f"--tiles={tiles}", f"--outdir={out}", f"--save_latents={tmp_path}/k")
+        command(
+            "images", f"--latents={file}", f"--tiles={tiles}", f"--outdir={out}", f"--save_latents={tmp_path}/k.NPZ"
+        )
     assert sorted(path.name for path in out.iterdir()) == [f"latent000{number}.png" for number in (2, 3, 7)]
     np.testing.assert_array_equal(pixels(out / "latent0007.png"), network.synthesize(latents.ws[7:])[0])
-    assert latents_file.load(tmp_path / "k", network).names() == ["latent0000", "latent0001"]  # of the new file
+    assert latents_file.load(tmp_path / "k.NPZ", network).names() == ["latent0000", "latent0001"]  # of the new file
+    command("mix", f"--rows={tmp_path}/k.NPZ", "--cols=3", f"--out={tmp_path / 'mix.png'}")
     command("images", f"--latents={file}", "--tiles=5", "--trunc=0,1", f"--outdir={tmp_path / 'sweep'}")
     names = sorted(path.name for path in (tmp_path / "sweep").iterdir())
     assert names == ["latent0005-trunc0.00.png", "latent0005-trunc1.00.png"]
@@ -367,6 +482,11 @@ REFUSED = [
     ("images", ["--rotate=0,90"], "rotate=0,90, translate=0,0: give one value each"),
     ("images", ["--class=0"], "class=0: leave it out, as network=.* has no labels"),
     ("images", ["--timeout_s=3"], "network=.*tiny.keras: timeout_s are for grpc://HOST:PORT/MODEL; leave them out"),
+    ("mix", ["--rows=5-3"], "rows=5-3: give numbers and ranges, the smaller number first"),
+    ("mix", ["--cols=7,-1"], "cols=7,-1: give numbers and ranges"),
+    ("layers", ["--frames=99"], "frames=99, out=.*: a .png file shows the keyframes alone; leave frames out"),
+    ("layers", ["--curve=lerp"], "curve=lerp, out=.*: a .png file shows the keyframes alone"),
+    ("layers", ["--fps=10"], "fps=10, out=.*: a .png file shows the keyframes alone"),
     ("mix", ["--layers=thick"], "layers=thick: give coarse, middle, fine, or numbers"),
     ("mix", ["--layers=8"], "layers=8: this network has style vectors 0 to 7"),
     ("mix", ["--trunc=0,1"], "trunc=0,1: give one number"),
@@ -406,6 +526,21 @@ def test_refusals(
 def test_pictures_of_other_formats_are_refused_before_they_are_drawn(command: Command, name: str, out: str) -> None:
     with pytest.raises(flags.IllegalFlagValueError, match=rf"flag --out={out}: give a name that ends in \."):
         command(name, f"--out={out}")
+
+
+@pytest.mark.parametrize("name", ["images", "grid", "mix", "edit"])
+def test_latents_are_saved_under_names_that_other_commands_take_for_files(command: Command, name: str) -> None:
+    out = "--outdir=x" if name == "images" else "--out=x.png"
+    with pytest.raises(flags.IllegalFlagValueError, match=r"flag --save_latents=face: give a name that ends in \.npz"):
+        command(name, out, "--save_latents=face")
+
+
+def test_only_commands_with_sweeps_tell_of_them() -> None:
+    for name, sweeps in (("grid", True), ("images", True), ("edit", True), ("mix", False), ("sheet", False)):
+        module = importlib.import_module(f"sg3tf.cli.{'edit' if name == 'edit' else f'generate.{name}'}")
+        options = flags.FlagValues()
+        module.define_flags(options)
+        assert ("several values" in options["trunc"].help) == sweeps, name
 
 
 @pytest.fixture(scope="module")

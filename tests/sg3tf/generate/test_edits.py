@@ -107,7 +107,7 @@ def test_sefa_command(command: Command, network: Network, tmp_path: Path):
     command(
         "edit",
         "--method=sefa",
-        "--layers=2-4",
+        "--layers=2, middle",
         "--count=2",
         "--num_samples=50",
         "--seeds=0",

@@ -44,6 +44,7 @@ def test_tiles_of_a_grid_are_mapped_by_the_network(tmp_path: Path, network: Netw
     loaded = latents_file.load(tmp_path / "fakes.npz", network)
     np.testing.assert_array_equal(loaded.ws, network.map(z))
     assert loaded.names() == ["seed0000", "seed0001", "seed0002", "seed0003"]
+    np.testing.assert_array_equal(loaded.psi, np.ones(4))  # nothing is truncated
     with np.load(tmp_path / "fakes.npz") as arrays:
         assert set(arrays) == {"z", "seeds", "label", "noise"} and arrays["noise"] == "const"
         np.testing.assert_array_equal(arrays["z"], z)

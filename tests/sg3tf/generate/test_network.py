@@ -12,6 +12,7 @@ import tensorflow as tf
 import sg3tf
 from serving.signatures import ServedGenerator
 from sg3tf import latents, ops
+from sg3tf.generate import keras_network
 from sg3tf.generate.keras_network import KerasNetwork, default_batch
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network
@@ -147,12 +148,12 @@ def test_images_that_are_not_finite(network: Network) -> None:
 
 
 def test_batches_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**21, "SC_PAGE_SIZE": 4096}[name])  # 8 GiB
+    monkeypatch.setattr(keras_network, "num_bytes_of_memory", lambda: 2**33)
     assert [default_batch(resolution) for resolution in (64, 512, 1024, 2048)] == [8, 5, 1, 1]
 
 
 def test_batches_fit_a_small_gpu_whatever_the_memory_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**25, "SC_PAGE_SIZE": 4096}[name])  # 128 GiB
+    monkeypatch.setattr(keras_network, "num_bytes_of_memory", lambda: 2**37)
     assert default_batch(1024) == 8
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
     assert [default_batch(resolution) for resolution in (256, 512, 1024)] == [8, 5, 1]

@@ -193,6 +193,10 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def fail(*_: object) -> None:
+    raise OSError("no space")
+
+
 def test_command(
     command: Command,
     network: Network,
@@ -227,6 +231,22 @@ def test_command(
         command("project", *arguments, "--tune=tuned.h5")
     with pytest.raises(ValueError, match="videos end in one of"):
         command("project", *arguments, "--video=film.avi")
+    with pytest.raises(ValueError, match="fps=101: a GIF has at most 100"):
+        command("project", *arguments, "--video=film.gif", "--fps=101")
+    with monkeypatch.context() as patch:
+        patch.setattr("sg3tf.generate.projection.project", None)
+        for flag, file in (("outdir", saved), ("video", saved / "x.gif"), ("tune", saved / "x.keras")):
+            with pytest.raises(OSError, match=f"^{flag}=.*: no files can be written to"):
+                command("project", *arguments, f"--{flag}={file}")
+    last = [*arguments, "--crop", f"--tune={tmp_path / 'last.keras'}", "--tune_steps=1"]
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr("sg3tf.video.save", fail)
+        command("project", *last, f"--video={tmp_path / 'x.gif'}")
+    assert (tmp_path / "last.keras").exists()
+    with Image.open(out / "projected.png") as image:
+        assert image.text["crop"] == "true"
+    command("project", *arguments, f"--seed={2**64 - 1}")  # without --tune
+    assert not (out / "tuned.png").exists()
 
 
 def test_a_tuned_network_keeps_what_its_labels_mean(command: Command, tmp_path: Path):

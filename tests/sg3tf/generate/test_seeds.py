@@ -26,4 +26,6 @@ def test_truncated_again_in_some_layers_or_to_an_unknown_center(network: Network
         assert sweep_truncation(its_network, latents, [0.5], None).psi is None
         np.testing.assert_array_equal(sweep_truncation(its_network, latents, [1], None).psi, latents.psi)
     whole = latents_from_seeds(classes, [3], label=label)
-    np.testing.assert_array_equal(sweep_truncation(classes, whole, [0.5], cutoff=2).psi, np.float32([0.5]))
+    np.testing.assert_array_equal(sweep_truncation(classes, whole, [0.5], cutoff=8).psi, np.float32([0.5]))
+    swept = sweep_truncation(classes, whole, [0.5, 1], cutoff=2)
+    assert swept.psi is None and swept.names() == ["seed0003-trunc0.50", "seed0003-trunc1.00"]

@@ -141,6 +141,16 @@ def test_truncation_along_a_trajectory(network: Network) -> None:
     np.testing.assert_array_equal(points.ws[:, 6:], full[:, 6:])
 
 
+def test_keyframes_that_are_truncated_already(network: Network) -> None:
+    """The values of the trajectory do not describe its frames."""
+    trajectory = Trajectory(frames=2, psi=[0.8])
+    np.testing.assert_allclose(
+        interpolate_keyframes(network, latents_from_seeds(network, [3, 1]), trajectory).psi, [0.8] * 3
+    )
+    for truncated in (latents_from_seeds(network, [3, 1], [0.5]), Latents(latents_from_seeds(network, [3, 1]).ws)):
+        assert interpolate_keyframes(network, truncated, trajectory).psi is None
+
+
 def test_motion_along_a_trajectory(network: Network, stylegan2: Network) -> None:
     keyframes = latents_from_seeds(network, [3, 1])
     turning = Trajectory(frames=4, loop=True, motion=[[0, 0, 0], [2 * np.pi, 0.8, 0]])

@@ -194,13 +194,37 @@ def test_gradient_penalty() -> None:
         (images(2, 16, 1), 0, None, r"images of shape \(2, 16, 16, 1\): give \[N, 16, 16, 3\]"),
         (images(2)[0], 0, None, r"images of shape \(16, 16, 3\): give"),
         (images(3), 0, None, "batch of 3 images is not a multiple of mbstd_group_size=2: change one"),
+        (images(2)[:0], 0, None, r"images of shape \(0, 16, 16, 3\): give \[N, 16, 16, 3\], N at least 1"),
+        (images(2).astype(np.uint8), 0, None, "images of type uint8: give floats in"),
+        (images(2), 0, labels(2, 3), r"label of shape \(2, 3\) is given: this network has no labels"),
+        ([images(2), labels(2, 3)], 3, None, "images is a (list|tuple): give images, or"),
+        ({"images": images(2), "labels": labels(2, 3)}, 3, None, "images has the keys images, labels: give images and"),
         (images(2), 3, None, r"label is missing: this model needs label \[N, 3\]"),
         (images(2), 3, labels(2, 4), r"label of shape \(2, 4\): give \[N, 3\]"),
     ],
 )
-def test_errors_name_argument_value_and_remedy(x: Array, label_dim: int, label: Array | None, message: str) -> None:
+def test_errors_name_argument_value_and_remedy(x: Any, label_dim: int, label: Array | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny(label_dim=label_dim)(x, label=label)
+
+
+def test_predict_with_labels_and_remainders() -> None:
+    model, x, label = tiny(label_dim=3), images(6), labels(6, 3)
+    expected = np.concatenate([model(x[i : i + 4], label=label[i : i + 4]) for i in (0, 4)])
+    found = model.predict({"images": x, "label": label}, batch_size=4, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="batch of images is not a multiple of mbstd_group_size=2"):
+        model.predict({"images": images(7), "label": labels(7, 3)}, batch_size=4, verbose=0)
+
+
+def test_export_of_keras_has_stock_operations_only(tmp_path: Path) -> None:
+    model = tiny(label_dim=3)
+    model.export(tmp_path, verbose=False)
+    assert b"Sg3>" not in (tmp_path / "saved_model.pb").read_bytes()
+    served = tf.saved_model.load(str(tmp_path))
+    x, label = images(2), labels(2, 3)
+    found = served.serve({"images": tf.constant(x), "label": tf.constant(label)})
+    np.testing.assert_allclose(found, model(x, label=label), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -76,6 +76,19 @@ def test_a_preset_of_another_class_is_refused() -> None:
         sg3tf.StyleGAN3Generator.from_preset("stylegan2", resolution=16, **TINY)
 
 
+def test_dtype_and_name() -> None:
+    policy = "mixed_bfloat16"
+    for preset, size in {"portraits-32": {}, "stylegan3-t": {"resolution": 16, **TINY}}.items():
+        G = sg3tf.Generator.from_preset(preset, **size, dtype=policy, name="faces")
+        assert (G.dtype_policy.name, G.name) == (policy, "faces")
+    plain = sg3tf.Generator.from_preset("portraits-32")
+    mixed = sg3tf.Generator.from_preset("portraits-32", dtype=policy)
+    for one, other in zip(plain.get_weights(), mixed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    D = sg3tf.Discriminator.from_preset("stylegan3-t", 16, channel_base=64, channel_max=4, dtype=policy, name="critic")
+    assert (D.dtype_policy.name, D.name) == (policy, "critic")
+
+
 def test_a_missing_file_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(presets, "TRAINED_FOLDER", tmp_path)
     with pytest.raises(ConfigError, match=r"portraits-32.keras is missing; install sg3tf from a wheel or a checkout"):

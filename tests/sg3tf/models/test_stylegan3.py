@@ -16,7 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from sg3tf import Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.latents import transform_matrix
-from sg3tf.models.configs import ConfigError
+from sg3tf.models.configs import ConfigError, GeneratorConfig
 from sg3tf.models.presets import ALIAS_FREE_PRESETS, generator_preset
 from sg3tf.models.stylegan3 import SynthesisLayer
 from sg3tf.ops import use_backend
@@ -474,6 +474,18 @@ def test_config_t_is_not_equivariant_to_rotation(measured: Any) -> None:
 
 
 @pytest.mark.parametrize("implementation", [pytest.param("native", marks=pytest.mark.native)], indirect=True)
+def test_transforms_of_another_number_and_labels_are_refused() -> None:
+    G = StyleGAN3Generator(GeneratorConfig(16, channel_base=64, channel_max=4, z_dim=4, w_dim=4))
+    z, five = np.zeros([3, 4], np.float32), np.tile(np.eye(3, dtype=np.float32), [5, 1, 1])
+    for count in (1, 3):
+        with pytest.raises(ValueError, match=rf"transform of shape \(5, 3, 3\): give \[3, 3\], or \[{count}, 3, 3\]"):
+            G(z[:count], transform=five)
+    assert G(z, transform=five[:1]).shape == G(z, transform=five[:3]).shape == (3, 16, 16, 3)
+    with pytest.raises(ValueError, match=r"label of shape \(3, 2\) is given: this network has no labels"):
+        G({"z": z, "label": np.zeros([3, 2], np.float32)})
+    assert G({"z": z, "label": np.zeros([3, 0], np.float32)}).shape == (3, 16, 16, 3)
+
+
 def test_export_of_keras_has_stock_operations_only(tmp_path: Path) -> None:
     G = tiny(num_layers=4, label_dim=3)
     inputs = {"z": latents(2), "label": np.eye(3, dtype=np.float32)[:2]}

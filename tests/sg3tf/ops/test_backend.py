@@ -18,6 +18,7 @@ import tensorflow as tf
 from sg3tf import Generator
 from sg3tf.ops import cuda, filtered_lrelu, native, upfirdn2d, use_backend
 from sg3tf.ops.backend import BACKENDS, training_backend
+from sg3tf.utils.errors import ExpectedError
 from tests.helpers import contexts
 from tests.helpers.numerics import relative_error
 
@@ -153,6 +154,17 @@ def test_scope_holds_in_all_threads() -> None:
     assert seen == ["xla"]
 
 
+def test_scopes_of_two_threads_may_overlap() -> None:
+    before = in_graph()
+    first, second = use_backend("xla"), use_backend("matmul")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert in_graph() == "matmul"
+    second.__exit__(None, None, None)
+    assert in_graph() == before
+
+
 def test_a_traced_function_keeps_its_implementation() -> None:
     function = tf.function(both)
     with use_backend("matmul"):
@@ -172,12 +184,12 @@ def test_no_library(no_library: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_no_library_where_it_is_asked_for(no_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     message = f"native operations asked for, but there is no {no_library}.*: build them with `make native`"
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ExpectedError, match=message):
         in_graph("native")
-    with pytest.raises(RuntimeError, match=message), use_backend("native"):
+    with pytest.raises(ExpectedError, match=message), use_backend("native"):
         pass
     monkeypatch.setenv("SG3TF_OPS", "native")
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ExpectedError, match=message):
         in_graph()
 
 
@@ -221,12 +233,12 @@ def refused(reason: str, remedy: str, caplog: pytest.LogCaptureFixture, monkeypa
     (message,) = warnings(caplog)
     assert re.search(f"{reason}.*: {remedy}", message) and "\n" not in message
     for _ in range(2):
-        with pytest.raises(RuntimeError, match=f"{reason}.*: {remedy}"):
+        with pytest.raises(ExpectedError, match=f"{reason}.*: {remedy}"):
             in_graph("native")
-    with pytest.raises(RuntimeError, match=reason), use_backend("native"):
+    with pytest.raises(ExpectedError, match=reason), use_backend("native"):
         pass
     monkeypatch.setenv("SG3TF_OPS", "native")
-    with pytest.raises(RuntimeError, match=reason):
+    with pytest.raises(ExpectedError, match=reason):
         in_graph()
     assert in_graph("xla") == "xla"
 

@@ -48,6 +48,28 @@ def test_folder_appears_at_the_end(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["deep"]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_file_systems_that_cannot_flush_folders(tmp_path, monkeypatch, number):
+    """As those that VirtualBox shares; but no error of a disk is ignored, nor any of a file."""
+    flush = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"), atomic_write(tmp_path / "file"):
+            pass
+        return
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"new")
+    with atomic_directory(tmp_path / "folder") as unfinished:
+        (unfinished / "a").write_text("1")
+    assert (tmp_path / "file").read_bytes() == b"new" and (tmp_path / "folder" / "a").exists()
+
+
 #: Of 255 bytes, the limit of file systems: without a suffix, with one, of two bytes a character, mostly suffix.
 LONG_NAMES = ["a" * 255, "a" * 251 + ".png", "aü" * 83 + "ü.mp4", "a." + "b" * 253]
 

@@ -1,7 +1,8 @@
 /** The view of one picture: the stage, its actions, and the panels that control it. */
 
 import type { App } from "../app";
-import { command, fileName, LATENTS_FILE, metadata, needsLatents, networkName } from "../command";
+import { command, fileName, LATENTS_FILE, metadata, needsLatents, networkName, type Names } from "../command";
+import type { Generator } from "../generator";
 import { toFragment } from "../link";
 import { withText } from "../png";
 import { nameOf } from "../point";
@@ -45,7 +46,8 @@ export function pictureView(app: App): PictureView {
       async (generator) => {
         const { facts } = generator;
         const png = await generator.picture(point, directions);
-        const texts = metadata(point, network(), facts.canTransform, facts.isStandardized);
+        const names = await namesOf(generator);
+        const texts = metadata(point, network(), facts.canTransform, facts.isStandardized, names);
         download(name, withText(png, texts), "image/png");
       },
       () => save(state),
@@ -56,7 +58,10 @@ export function pictureView(app: App): PictureView {
   const copyCommand = async () => {
     const { point } = store.state;
     const isStandardized = app.generator?.facts.isStandardized ?? false;
-    await copy(command(point, network(), isStandardized), commandButton);
+    const again = () => void copyCommand();
+    const names = app.generator ? await app.attempt(namesOf, again, "The command was not copied") : null;
+    if (names === undefined) return; // after a notice
+    await copy(command(point, network(), isStandardized, names), commandButton);
     const [version, newest] = [app.generator?.version, app.versions.at(-1)];
     if (!app.network && version && newest && version !== newest) {
       app.notify(`The command uses version ${newest}, the server's newest; this is version ${version}.`);
@@ -111,6 +116,12 @@ export function pictureView(app: App): PictureView {
     caption.textContent = `${nameOf(point)} · psi ${point.psi}${motion}`;
   });
   return { element, stage: main, keep: files.keep, addKeyframe: path.add, downloadPicture, play: path.play, copyLink };
+}
+
+/** Return the names of the classes, for --class; null if they have none. */
+async function namesOf(generator: Generator): Promise<Names> {
+  const { hasNames, isStandardized } = generator.facts;
+  return hasNames && !isStandardized ? generator.classNames() : null;
 }
 
 /** Copy to the clipboard, and say so on the button; if that is not allowed, show the text to copy by hand. */

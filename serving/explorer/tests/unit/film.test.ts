@@ -62,6 +62,26 @@ test("arcs run through the latents of seeds, truncated along the way", async () 
   await expect(new Film(fake([]), [seedPoint(1), mixed], [], loop).frame(1)).rejects.toThrow("choose another curve");
 });
 
+test("a loop continues in the direction of its turn", async () => {
+  for (const [sign, curve] of [
+    [1, "lerp"],
+    [-1, "cubic"],
+  ] as const) {
+    const asked: { ws: Float32Array; transform: Float32Array }[] = [];
+    const keyframes = [0, 120, -120].map((rotate) => ({ ...seedPoint(1, 1), rotate: sign * rotate }));
+    const film = new Film(fake(asked), keyframes, [], { ...PATH, curve, loop: true });
+    for (let number = 0; number < film.count; number++) await film.frame(number);
+    const degrees = asked.map(({ transform: [cos, sin] }) => (Math.atan2(sin!, cos!) * 180) / Math.PI);
+    degrees.forEach((value, i) => expect(Math.cos(((value - sign * 30 * i) * Math.PI) / 180)).toBeCloseTo(1, 6));
+  }
+  const asked: { ws: Float32Array; transform: Float32Array }[] = [];
+  const back = [170, -170, 150].map((rotate) => ({ ...seedPoint(1, 1), rotate })); // no full turn is left
+  const film = new Film(fake(asked), back, [], { ...PATH, frames: 2, loop: true });
+  for (let number = 0; number < film.count; number++) await film.frame(number);
+  const degrees = asked.map(({ transform: [cos, sin] }) => ((Math.atan2(sin!, cos!) * 180) / Math.PI + 360) % 360);
+  [170, 180, 190, 170, 150, 160].forEach((value, i) => expect(degrees[i]!).toBeCloseTo(value, 3));
+});
+
 test("a path of one keyframe rests", () => {
   expect(frameCount(0, PATH)).toBe(0);
   expect(frameCount(1, PATH)).toBe(5);

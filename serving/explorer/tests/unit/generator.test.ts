@@ -188,6 +188,17 @@ test("a version that the server has replaced is connected to anew", async () => 
   await expect((await answering(full)).average()).rejects.toMatchObject({ isLost: false, status: 429 });
 });
 
+test("truncation that one number does not describe is not saved", async () => {
+  const files = [null, 2].map(async (cutoff) => {
+    const points = [seedPoint(1, 0.5), { ...seedPoint(2, 0.5), cutoff }];
+    return [...(await readNpz(await writePoints(points, [], await answering(zeros)))).keys()];
+  });
+  expect(await Promise.all(files)).toEqual([
+    ["ws", "seeds", "psi", "label"],
+    ["ws", "seeds", "label"],
+  ]);
+});
+
 test("points with labels of another network are saved with those of this one", async () => {
   const points = [seedPoint(1, 1, [0, 1]), seedPoint(2, 1, new Array(14).fill(0.5))];
   const arrays = await readNpz(await writePoints(points, [], await answering(zeros)));

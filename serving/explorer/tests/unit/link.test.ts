@@ -129,6 +129,15 @@ test("the command line of a point", () => {
   // Of networks with labels of one number, --class takes the label and not a class.
   expect(flagsOf(seedPoint(5, 1, [1]))).toContainEqual(["class", "1"]);
   expect(flagsOf(seedPoint(5, 1, [0]))).toContainEqual(["class", "0"]);
+  // A number may be the name of another class.
+  const classFlag = (label: number[], names: string[]) =>
+    Object.fromEntries(flagsOf(seedPoint(5, 1, label), false, names)).class;
+  expect(classFlag([0, 1, 0], ["1", "2", "3"])).toBe("2");
+  expect(classFlag([0, 1, 0], ["2", "x".repeat(100), "1"])).toBe("0.0,1.0,0.0"); // the name may have been cut
+  expect(classFlag([0, 0.5, 0], ["1", "2", "3"])).toBe("0.0,0.5,0.0");
+  expect([[1], [0]].map((label) => classFlag(label, ["cat"]))).toEqual(["cat", "0.0"]);
+  expect(command(seedPoint(5, 1, [0, 1]), "n", false, ["a", "it's"])).toContain("--class='it'\\''s'");
+  expect(metadata(seedPoint(5, 1, [0, 1]), "n", true, false, ["1", "2"])).toMatchObject({ class: "2" });
   // Standardized labels are other numbers for --class.
   expect(command(seedPoint(5, 1, [-1]), "n", true)).toContain("--latents=explorer.npz");
   expect(metadata(seedPoint(5, 1, [-1]), "n", true, true)).not.toHaveProperty("class");
@@ -138,9 +147,16 @@ test("the command line of a point", () => {
     seeds: "5",
     seed: "5",
     trunc: "0.5",
+    psi: "0.5",
     translate: "0.5,0",
     Software: "sg3tf explorer",
     network: "n",
     transform: "[[1.0, 0.0, -0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]",
   });
+  // Latents are stored truncated, and with a cutoff no single number describes them.
+  for (const point of [steered, { ...seedPoint(5, 0.5), source: projected }]) {
+    const label = point.label ? ["label"] : [];
+    expect(Object.keys(metadata(point, "n", false)).sort()).toEqual(["Software", ...label, "latents", "network"]);
+  }
+  expect(metadata({ ...seedPoint(5, 0.5), cutoff: 2 }, "n", true)).not.toHaveProperty("psi");
 });

@@ -130,7 +130,7 @@ def test_labels_from_dataset_json(tmp_path: Path, image_folder: Path) -> None:
     [
         ([["ant/0.png", 1]], r"lacks 5 of 6 images, e\.g\. ant/1\.png"),
         ([["ant/0.png", True]], "must be"),
-        ([["ant/0.png", []]], "must be"),
+        ([["ant/0.png", []]], r"gives ant/0\.png an empty list; give labels, or null with --missing_labels"),
         ("ant", "must be"),
     ],
 )
@@ -216,6 +216,7 @@ def test_interruption_leaves_nothing(tmp_path: Path, image_folder: Path, monkeyp
 def test_max_images_takes_some_of_every_class(tmp_path: Path, image_folder: Path) -> None:
     report = build(image_folder, tmp_path / "x", BuildConfig(8), max_images=3)
     assert (report.num_images, report.num_skipped) == (3, 0)
+    assert report.lines()[0] == f"found: 6 images in {image_folder}, 3 chosen by --max_images"
     dataset = open_dataset(tmp_path / "x", use_labels=True)
     assert [int(dataset.label(i).argmax()) for i in range(3)] == [0, 1, 2]
 
@@ -302,6 +303,7 @@ def test_aspect_of_a_whole_size_is_refused() -> None:
         (["--beam_options=--runner=FlinkRunner"], "--beam_options=--runner=FlinkRunner: needs --runner=beam"),
         (["--format=ffhq", "--shards=8"], "--shards=8: is for --format=shards; leave it out with --format=ffhq"),
         (["--runner=beam", "--workers=3"], "--workers=3: is for --runner=local; leave it out with --runner=beam"),
+        (["--source="], "--source is missing"),  # rather than the current folder
     ],
 )
 def test_flags_without_effect_are_refused(
@@ -478,7 +480,7 @@ def test_numbers_that_none_of_the_chosen_images_has(tmp_path: Path) -> None:
     [
         ({"0.png": "cat", "1.png": "dog"}, "--standardize is for labels that are numbers, these are classes"),
         ({"0.png": None, "1.png": None}, "--standardize needs labels that are numbers, there are none"),
-        ({"0.png": 1.0, "1.png": float("inf")}, "the label inf is not finite, as --standardize needs"),
+        ({"0.png": 1.0, "1.png": float("inf")}, r"1\.png has the label \(inf,\); labels must be finite numbers"),
     ],
 )
 def test_what_cannot_be_standardized(tmp_path: Path, labels: dict[str, object], message: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sg3tf.data.build.builder import build
 from sg3tf.data.build.report import Report
-from sg3tf.data.conversion import ENLARGED, BuildConfig
+from sg3tf.data.conversion import ENLARGED, BuildConfig, convert
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sources import files, find_source
@@ -92,6 +92,36 @@ def test_dataset_json_with_backslashes(tmp_path: Path) -> None:
     assert find_source(zip_of(tmp_path / "a.zip", entries)).entries == (("cat/1.png", 0),)
 
 
+def test_entries_of_a_zip_file_that_share_a_name(tmp_path: Path) -> None:
+    entries = {"a/0.png": png(1), "./a/0.png": png(2), "a\\0.png": png(3), "b/0.png": png(4)}
+    source = find_source(zip_of(tmp_path / "a.zip", entries))
+    remark = "entries of the zip file that share a name with a later one, which is used: 2, e.g. a/0.png"
+    assert source.remarks == (remark,)
+    assert source.read("a/0.png").getpixel((0, 0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"), [(6, 70, "zip file version 7.0"), (8, 0x800, "'utf-8' codec can't decode")]
+)
+def test_zip_files_that_python_cannot_list(tmp_path: Path, offset: int, value: int, reason: str) -> None:
+    path = zip_of(tmp_path / "a.zip", {"0.png": png()})
+    start = path.read_bytes().find(b"PK\1\2")
+    raw = bytearray(path.read_bytes().replace(b"0.png", b"\xff.png"))
+    raw[start + offset : start + offset + 2] = value.to_bytes(2, "little")
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=rf"a\.zip is not a readable zip file: {reason}"):
+        find_source(path)
+
+
+def test_a_zip_file_that_is_replaced_during_a_build(tmp_path: Path) -> None:
+    """Its pictures would get the labels of the old ones."""
+    path = zip_of(tmp_path / "a.zip", {"cat/0.png": png(), "dog/0.png": png()})
+    source = find_source(path)
+    zip_of(path, {"dog/0.png": png(), "cat/0.png": png(), "more.png": png()})
+    with pytest.raises(DataError, match=r"a\.zip was removed or written anew while it was in use; start again"):
+        convert(BuildConfig(8), source.read, source.label, source.entries[0])
+
+
 def test_an_encrypted_zip_file(tmp_path: Path) -> None:
     path = zip_of(tmp_path / "a.zip", {"0.png": png()})
     raw = bytearray(path.read_bytes())
@@ -129,6 +159,17 @@ def test_images_without_a_known_ending_are_found_by_their_content(tmp_path: Path
     assert (report.num_found, report.num_images, report.num_skipped) == (3, 3, 0)
     assert "hidden images left out: 1, e.g. .hidden.png" in report.lines()
     assert "other files left out: 1, e.g. notes.txt" in report.lines()
+    assert "recognized as images by content alone: 2, e.g. no_extension" in report.lines()
+
+
+@pytest.mark.parametrize("folder", ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"])
+def test_pictures_in_folders_that_systems_add_are_hidden(tmp_path: Path, folder: str) -> None:
+    """They would be another class, or the only one among pictures without."""
+    source = find_source(folder_of(tmp_path / "a", "cat/0.png", f"cat/{folder}/0.png", f"{folder}/1.png", "dog/0.png"))
+    assert [name for name, _ in source.entries] == ["cat/0.png", "dog/0.png"]
+    assert source.remarks == (f"hidden images left out: 2, e.g. {min(f'{folder}/1.png', f'cat/{folder}/0.png')}",)
+    assert files.count_images(tmp_path / "a", 9) == 2
+    assert not find_source(folder_of(tmp_path / "b", "__MACOSX/0.png", "x/__MACOSX/1.png", "x/0.png")).classes
 
 
 def test_videos_are_no_images(tmp_path: Path) -> None:
@@ -174,16 +215,23 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert find_source(source).remarks == ("broken links: 1, e.g. horse",)
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = folder_of(tmp_path / "a", "cat/0.png", "dog/0.png")
+def test_a_folder_that_cannot_be_listed_is_an_error_unless_it_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder_of(tmp_path / "a", "cat/0.png", "dog/0.png", ".trash/0.png", "lost+found/0.png")
     scandir = os.scandir
+    refused = {".trash", "lost+found"}
 
     def refuse(path: Path) -> Any:
-        if Path(path).name == "dog":
+        if Path(path).name in refused:
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)  # tests may run as root, who may list everything
+    found = find_source(source)
+    assert found.classes == ("cat", "dog")
+    assert found.remarks[0].startswith("folders that may not be listed, left out: 2, e.g. ")
+    refused.add("dog")
     with pytest.raises(DataError, match="a/dog cannot be listed: Permission denied"):
         find_source(source)
 
@@ -209,6 +257,12 @@ def test_many_images_beside_folders_mean_no_classes(tmp_path: Path) -> None:
     report, _ = built(source, tmp_path)
     assert (report.num_images, report.classes()) == (5, {})
     assert "no classes: 3 images lie beside the folders, e.g. 0.png" in report.lines()
+
+
+def test_many_images_beside_class_folders_may_have_no_label(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "a", "0.png", "1.png", "2.png", "cat/0.png", "dog/0.png")
+    report, _ = built(source, tmp_path, missing_labels=True)
+    assert report.classes() == {"cat": 1, "dog": 1} and report.num_unlabeled() == 3
 
 
 def test_one_folder_is_no_class(tmp_path: Path) -> None:
@@ -273,6 +327,48 @@ def test_an_image_listed_twice(tmp_path: Path) -> None:
         find_source(source)
     folder_of(source, labels=[["0.png", 0], ["0.png", 0], ["1.png", 1], ["missing.png", 1]])
     assert find_source(source).remarks == ("dataset.json lists 1 files that are not there, e.g. missing.png",)
+
+
+@pytest.mark.parametrize("labels", [[["0.png", 5.0]], None])
+@pytest.mark.parametrize(
+    ("names", "beside"),
+    [(["set1/0.png", "set2/0.png"], "set2/0.png"), (["set1/0.png", "cover.png"], "cover.png")],
+)
+def test_labels_of_some_images_alone(tmp_path: Path, names: list[str], beside: str, labels: Any) -> None:
+    """They were neither read nor mentioned, and folders became classes; a file without labels does no harm."""
+    source = folder_of(tmp_path / "a", *names)
+    folder_of(source / "set1", labels=labels)
+    (source / "set1" / "dataset.json").write_text(json.dumps({"labels": labels}))
+    if labels is None:
+        assert len(find_source(source).entries) == 2
+        return
+    message = rf"a: the labels in set1/dataset\.json are not read, as {beside} is not below its folder; put one "
+    with pytest.raises(DataError, match=message):
+        find_source(source)
+    with pytest.raises(DataError, match=message):
+        open_dataset(source, resolution=8, use_labels=True)
+    assert len(find_source(source, labels=False).entries) == 2
+    dataset = open_dataset(source, resolution=8)  # without labels in use
+    assert len(dataset) == 2 and any("no labels: " in remark for remark in dataset.remarks)
+    folder_of(source, labels=[[name, 1] for name in names])
+    assert find_source(source).remarks[0] == "labels in set1/dataset.json are not read, those in dataset.json are"
+
+
+def test_whole_numbers_written_as_fractions(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "a", "0.png", "1.png", labels=[["0.png", 3.0], ["1.png", 4.0]])
+    assert find_source(source).remarks == (
+        "labels such as 3.0 are read as one number each; for classes, write them as 3",
+    )
+    assert not find_source(source, standardized=True).remarks
+    for label in (0.5, [3.0]):
+        folder_of(source, labels=[["0.png", label], ["1.png", label]])
+        assert not find_source(source).remarks
+
+
+def test_a_label_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "a", "0.png", "1.png", labels=[["0.png", 3.5], ["1.png", float("nan")]])
+    with pytest.raises(DataError, match=r"a: dataset\.json: 1\.png has the label \(nan,\); labels must be finite"):
+        find_source(source)
 
 
 # --- Summary ----------------------------------------------------------------------------------------------------------

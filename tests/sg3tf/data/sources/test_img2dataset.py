@@ -99,6 +99,57 @@ def test_tar_files(tmp_path: Path) -> None:
     assert [name for name, _ in find_source(pictures).entries] == ["0.webp"]
 
 
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def test_other_files_of_tar_files_are_said(tmp_path: Path) -> None:
+    """Masks are named after their pictures, and macOS stores attributes beside them."""
+    names = ["0.JPG", "a.b/1.webp", "0.seg.png", "._0.JPG", "2.gif", "0.txt", "0.json"]
+    write_tar(tmp_path / "00000.tar", {name: encoded(0) for name in names})
+    source = find_source(tmp_path)
+    assert [name for name, _ in source.entries] == ["00000.tar/0", "00000.tar/1"]
+    assert source.remarks == ("other files left out: 2, e.g. 00000.tar/0.seg.png",)
+
+
+@pytest.mark.parametrize("damage", ["header", "no end", "concatenated"])
+def test_pictures_of_damaged_tar_files_are_not_lost(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "00000.tar"
+    write_tar(file, {f"{i}.webp": encoded(i) for i in range(2)})
+    content, second = file.read_bytes(), file.read_bytes().find(b"1.webp")
+    end = len(content.rstrip(b"\0")) // 512 * 512 + 512
+    damaged = {
+        "header": content[:second] + b"?" * 512 + content[second + 512 :],
+        "no end": content[:end],
+        "concatenated": content + content,
+    }
+    file.write_bytes(damaged[damage])
+    with pytest.raises(DataError, match=r"00000\.tar is damaged, cut off or several tar files in one: from byte \d+"):
+        find_source(tmp_path)
+
+
+def test_pictures_beside_one_file_of_records_are_image_files(tmp_path: Path) -> None:
+    write_tfrecords(tmp_path, [[0]])
+    for i in range(2):
+        (tmp_path / f"{i}.webp").write_bytes(encoded(i))
+    assert [name for name, _ in find_source(tmp_path).entries] == ["0.webp", "1.webp"]
+
+
+def test_attributes_of_macos_beside_records(tmp_path: Path) -> None:
+    write_tfrecords(tmp_path, [[0]])
+    (tmp_path / "._00000.tfrecord").write_bytes(b"attributes")
+    assert [name for name, _ in find_source(tmp_path).entries] == ["00000.tfrecord/0"]
+    (tmp_path / "00000.tfrecord").unlink()
+    (tmp_path / "00000.parquet").unlink()
+    write_parquet(tmp_path, [[0]])
+    (tmp_path / "._00000.parquet").write_bytes(b"attributes")
+    assert [name for name, _ in find_source(tmp_path).entries] == ["00000.parquet/0"]
+
+
 def test_folders_of_images_beside_tables_are_image_files(tmp_path: Path) -> None:
     (tmp_path / "00000").mkdir()
     Image.fromarray(IMAGES[0]).save(tmp_path / "00000" / "000000000.png")
