@@ -46,11 +46,10 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.data.encoding import encode_png
 from sg3tf.models.configs import ConfigError
 from sg3tf.utils.resolution import longer_side
-from trainer import loop
+from trainer import loop, stats
 from trainer.config import AUGMENTATIONS, Options
 from trainer.distribution import make_strategy, training_backend_for
 from trainer.inputs import Batch
-from trainer.losses import Metrics
 from trainer.step import TrainStep
 
 MOST_OVERHEAD = 0.05
@@ -105,7 +104,7 @@ class Alternating(TrainStep):
         self._update_ema = self._timed("average", lambda decay: decay)
         self._begin()
 
-    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
+    def run(self, real: Batch, held_out: Batch | None = None) -> stats.Moments:
         if self.state.step and self.state.step % self.options.r1_interval == 0:
             in_loop, inside_s = _since(self._began), self._inside_s
             alone = self._without_loop()

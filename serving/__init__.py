@@ -1,6 +1,6 @@
-"""Serving of a trained generator: SavedModel export and an embedded server.
+"""Serving of a trained generator: exports to SavedModel, ONNX and LiteRT, the embedded server, the explorer.
 
-The formats are TensorFlow Serving's, so that a stock server can replace `sg3tf serve` and
+SavedModels and protocols are TensorFlow Serving's, so that a stock server can replace `sg3tf serve` and
 `sg3tf.remote.Client` can talk to either.
 """
 

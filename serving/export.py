@@ -8,8 +8,9 @@ sg3tf export --network=generator.keras --format=litert --out=generator.tflite
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags, logging
@@ -98,54 +99,46 @@ def export(options: flags.FlagValues) -> None:
             fitting = " or ".join(formats)
             raise ValueError(f"--{name} is for --format={fitting}, not for --format={options.format}: leave it out")
     logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
-    print(_export_saved_model(options) if options.format == "saved_model" else _export_file(options))
-
-
-def _export_file(options: flags.FlagValues) -> Path:
-    if not options.out:
-        suffix = "onnx" if options.format == "onnx" else "tflite"
-        raise ValueError(f"--out is missing: give the file to write, NAME.{suffix}")
-    # Imported here, so that --help and errors in flags do not load TensorFlow, and a missing extra is a one-line error.
+    write = _writer(options)
     from sg3tf.models.loading import load, resolve_network
     from sg3tf.models.provenance import training_provenance
 
     network = resolve_network(options.network)  # a run may be in training
     generator = load(network)
-    common = {
-        "inputs": options.inputs,
-        "license": options.license,
-        "metadata": training_provenance(network, generator.config.label_dim).to_json(),
-    }
+    provenance = training_provenance(network, generator.config.label_dim)
+    print(write(generator, license=options.license, metadata=provenance.to_json()))
+
+
+def _writer(options: flags.FlagValues) -> Callable[..., Path]:
+    """Return the export function of --format with the flags of this format, which are checked first."""
+    # Imports are here, so that --help and errors in flags do not load TensorFlow, and a missing extra is a one-line
+    # error.
+    if options.format == "saved_model":
+        if not options.model_base_path:
+            raise ValueError("--model_base_path is missing: give the folder for the new version")
+        sizes = options.warmup_batch_sizes
+        if not all(size.isdecimal() for size in sizes):
+            raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
+        from serving.saved_model import export_saved_model
+
+        return functools.partial(
+            export_saved_model,
+            model_base_path=options.model_base_path,
+            precision=options.precision,
+            max_batch=options.max_batch,
+            xla=options.xla,
+            warmup_batch_sizes=[int(size) for size in sizes],
+        )
+    if not options.out:
+        suffix = "onnx" if options.format == "onnx" else "tflite"
+        raise ValueError(f"--out is missing: give the file to write, NAME.{suffix}")
     if options.format == "onnx":
         from serving.onnx_export import export_onnx
 
-        return export_onnx(generator, options.out, weights=options.weights, **common)
+        return functools.partial(export_onnx, out=options.out, inputs=options.inputs, weights=options.weights)
     from serving.litert_export import export_litert
 
-    return export_litert(generator, options.out, **common)
-
-
-def _export_saved_model(options: flags.FlagValues) -> Path:
-    if not options.model_base_path:
-        raise ValueError("--model_base_path is missing: give the folder for the new version")
-    sizes = options.warmup_batch_sizes
-    if not all(size.isdecimal() for size in sizes):
-        raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
-    from serving.saved_model import export_saved_model
-    from sg3tf.models.loading import load, resolve_network
-    from sg3tf.models.provenance import training_provenance
-
-    network = resolve_network(options.network)  # a run may be in training
-    return export_saved_model(
-        load(network),
-        options.model_base_path,
-        precision=options.precision,
-        license=options.license,
-        max_batch=options.max_batch,
-        xla=options.xla,
-        warmup_batch_sizes=[int(size) for size in sizes],
-        metadata=training_provenance(network).to_json(),
-    )
+    return functools.partial(export_litert, out=options.out, inputs=options.inputs)
 
 
 if __name__ == "__main__":

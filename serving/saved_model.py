@@ -18,7 +18,6 @@ import sg3tf
 from serving import EXPORT_PRECISIONS
 from serving.signatures import TENSORS, Function, ServedGenerator
 from serving.validate import (
-    WARMUP_FILE,
     ReferenceModel,
     check_batch_sizes,
     reference_requests,
@@ -29,9 +28,7 @@ from sg3tf.models.configs import PRECISIONS
 from sg3tf.utils.checksums import write_checksums
 from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder
 from sg3tf.utils.label_scale import LabelScale, labels_of_width
-from sg3tf.utils.saved_models import METADATA_FILE
-
-__all__ = ["export_saved_model", "model_metadata", "with_precision"]
+from sg3tf.utils.saved_models import METADATA_FILE, WARMUP_FILE
 
 
 def export_saved_model(
@@ -90,10 +87,9 @@ def export_saved_model(
         # A served model is not trained, and gradients would make up two fifths of its graph.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
-        extra = unfinished / "assets.extra"
-        extra.mkdir()
+        (unfinished / WARMUP_FILE).parent.mkdir()
         requests = reference_requests(generator, warmup_batch_sizes, classes, scale)
-        write_warmup_requests(extra / WARMUP_FILE, requests)
+        write_warmup_requests(unfinished / WARMUP_FILE, requests)
         description = {
             **model_metadata(generator),
             **(metadata or {}),

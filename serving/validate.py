@@ -34,8 +34,6 @@ TOLERANCE = 1e-4
 #: Largest difference of uint8 outputs, in levels: values may be rounded up or down.
 _UINT8_TOLERANCE = 1
 
-#: The file in assets.extra that TensorFlow Serving reads warm-up requests from.
-WARMUP_FILE = "tf_serving_warmup_requests"
 _MAX_WARMUP_REQUESTS = 1000  # TensorFlow Serving rejects models with more
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, PROGRESS
 from sg3tf.utils.checksums import write_checksums
+from sg3tf.utils.error_text import first_line
 from sg3tf.utils.files import atomic_directory
-from trainer.errors import TrainingError, summarize_error
+from trainer.errors import TrainingError
 
 
 class VariableCopy(NamedTuple):
@@ -85,7 +86,7 @@ class StateCopy:
                 (partial / PROGRESS).write_text(json.dumps(self._progress) + "\n")
                 write_checksums(partial)
         except (OSError, tf.errors.OpError) as error:
-            raise TrainingError(f"{folder}: cannot be written ({summarize_error(error)})") from error
+            raise TrainingError(f"{folder}: cannot be written ({first_line(error)})") from error
 
     def _checkpoint(self) -> tf.train.Checkpoint:
         return tf.train.Checkpoint(

@@ -10,9 +10,10 @@ import signal
 import tensorflow as tf
 
 from sg3tf.ops.backend import training_backend
+from sg3tf.utils.error_text import first_line
 from trainer._tf_private import configure_heartbeats
 from trainer.config import DEFAULTS, STRATEGY_HELP
-from trainer.errors import OptionError, summarize_error
+from trainer.errors import OptionError
 from trainer.rendezvous import wait_for_workers
 
 
@@ -91,7 +92,7 @@ def _tpu(name: str) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=name)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        raise OptionError(f"--strategy=tpu:{name}: no such TPU can be reached ({summarize_error(error)})") from error
+        raise OptionError(f"--strategy=tpu:{name}: no such TPU can be reached ({first_line(error)})") from error
     return tf.distribute.TPUStrategy(resolver)
 
 
@@ -132,7 +133,7 @@ def _several_workers(
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
-        raise OptionError(f"TF_CONFIG: the workers cannot connect to each other ({summarize_error(error)})") from error
+        raise OptionError(f"TF_CONFIG: the workers cannot connect to each other ({first_line(error)})") from error
     finally:
         signal.signal(signal.SIGINT, previous)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

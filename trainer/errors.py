@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from sg3tf.utils.errors import ExpectedError
 
 
@@ -17,9 +15,3 @@ class TrainingError(ExpectedError):
 
 class StopRequestedError(Exception):
     """Metrics that a signal to stop has interrupted."""
-
-
-def summarize_error(error: BaseException) -> str:
-    """First line of an error's message, which may be long, without the node of TensorFlow's graph."""
-    message = re.sub(r"^\{\{.*?\}\}\s*", "", str(error))
-    return next(iter(message.strip().splitlines()), type(error).__name__)

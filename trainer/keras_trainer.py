@@ -24,8 +24,9 @@ from trainer.adam import lazy_adam
 from trainer.augment.controller import Controller
 from trainer.augment.pipeline import Augment
 from trainer.config import EMA_NIMG_PER_BATCH
+from trainer.losses import LossFunction
 from trainer.random_inputs import LabelArray, RandomInputs
-from trainer.step import LossFunction, summed_gradients, update_ema, zero_nonfinite
+from trainer.step import summed_gradients, update_ema, zero_nonfinite
 from trainer.step_order import PL_INTERVAL, R1_INTERVAL, Phase, StepOrder, StepSettings
 
 _LARGEST_PIXEL = 2.0  # of images that are nominally in [-1, 1]; resizing may exceed that
@@ -278,16 +279,14 @@ class _StepOrder(StepOrder):
 
     def __init__(self, trainer: StyleGANTrainer, settings: StepSettings, random_inputs: RandomInputs) -> None:
         super().__init__(trainer, settings, random_inputs)
-        loss = losses.LOSSES[settings.loss]
+        trained = {"G": (trainer.G, trainer.g_optimizer), "D": (trainer.D, trainer.d_optimizer)}
         self._phases = {
-            "G": self._phase(loss.generator, trainer.G, trainer.g_optimizer),
-            "PL": self._phase(losses.path_length_phase, trainer.G, trainer.g_optimizer),
-            "D": self._phase(loss.discriminator, trainer.D, trainer.d_optimizer),
-            "R1": self._phase(loss.penalty, trainer.D, trainer.d_optimizer),
+            name: self._phase(function, *trained[network])
+            for name, (function, network) in losses.phases(settings.loss).items()
         }
         self._update_ema = tf.function(lambda decay: update_ema(trainer.G_ema, trainer.G, decay), autograph=False)
 
-    def run_batch(self, images: tf.Tensor, label: NDArray[np.float32]) -> dict[str, Any]:
+    def run_batch(self, images: tf.Tensor, label: NDArray[np.float32]) -> stats.Moments:
         """Train on a batch of any size; generated images get its labels."""
         batch, ema_kimg = len(images), self.state.ema_kimg
         half_life_nimg = batch * EMA_NIMG_PER_BATCH if ema_kimg is None else ema_kimg * 1000

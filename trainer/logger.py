@@ -22,6 +22,7 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import discriminator_beside
 from sg3tf.models.run_folder import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
+from sg3tf.utils.error_text import first_line
 from sg3tf.utils.files import append_line, atomic_path
 from sg3tf.utils.json_text import to_json
 from sg3tf.utils.output import ignoring_lost_output
@@ -31,7 +32,7 @@ from trainer import run_dir
 from trainer.checkpoint import CheckpointWriter, StateCopy
 from trainer.config import Options
 from trainer.divergence_monitor import DivergenceMonitor
-from trainer.errors import StopRequestedError, TrainingError, summarize_error
+from trainer.errors import StopRequestedError, TrainingError
 from trainer.evaluation import MOST_KILLS, Evaluator
 from trainer.goodput import Goodput
 from trainer.inputs import Examples, Latents
@@ -261,7 +262,7 @@ class RunLogger:
                 self.log(f"no metrics of {snapshot.name}, as the run stops; they are computed when it is resumed")
                 return
             except Exception as error:  # no failure here is a reason to stop the run
-                self.log(f"warning: no metrics of {snapshot.name}: {type(error).__name__}: {summarize_error(error)}")
+                self.log(f"warning: no metrics of {snapshot.name}: {type(error).__name__}: {first_line(error)}")
                 return
         self.write_scalars(values)
         self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))

@@ -18,11 +18,12 @@ from sg3tf.data.dataset import Dataset
 from sg3tf.data.errors import DataError
 from sg3tf.ops import use_backend
 from sg3tf.utils.command_line import is_file_error
+from sg3tf.utils.error_text import first_line
 from sg3tf.utils.resolution import image_shape
 from trainer import run_dir
 from trainer.config import Options
 from trainer.distribution import Workers, training_backend_for
-from trainer.errors import TrainingError, summarize_error
+from trainer.errors import TrainingError
 from trainer.inputs import BatchIterator, InputPipeline, Labels
 from trainer.logger import NullLogger, RunLogger
 from trainer.profiling import Profiler
@@ -155,7 +156,7 @@ def one_line_errors(run: Path, workers: Workers, data: Dataset | BatchIterator |
 
 def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Workers) -> str | None:
     """Message for a failure of the disk, a device or another worker; None for a bug in the program."""
-    advice, summary = run_dir.how_to_continue(run), summarize_error(error)
+    advice, summary = run_dir.how_to_continue(run), first_line(error)
     if isinstance(error, OSError):
         file, reason = error.filename or run, error.strerror or error
         return f"{file}: cannot be written ({reason}); {advice}"

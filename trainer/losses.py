@@ -1,4 +1,4 @@
-"""Losses of the four phases of a training step.
+"""Losses of the phases of a training step.
 
 A phase is a function of (state, inputs) that returns the loss of each image, float32 [N], and the values of metrics,
 {name: [N]}. It changes only running statistics: those of G in the discriminator's phase, and the mean path length.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -24,6 +24,8 @@ PL_MEAN_STEP = 0.01
 LECAM_MEAN_STEP = 0.01
 
 Metrics = dict[str, tf.Tensor]
+#: (state, inputs) -> (loss of each image, {name of a metric: its values})
+LossFunction = Callable[[Any, Any], tuple[tf.Tensor, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ class State(Protocol):
     lecam_means: tf.Variable | None
 
 
-# --- The four phases --------------------------------------------------------------------------------------------------
+# --- Logistic loss ----------------------------------------------------------------------------------------------------
 
 
 def generator_phase(state: State, inputs: FakeInputs) -> tuple[tf.Tensor, Metrics]:
@@ -84,10 +86,8 @@ def generator_phase(state: State, inputs: FakeInputs) -> tuple[tf.Tensor, Metric
 
 def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
     """Logistic loss softplus(D(G(z))) + softplus(-D(x)); updates the running statistics of G."""
-    fake, real = inputs.fake, inputs.real
-    fake_images = tf.stop_gradient(generate(state.G, fake.latents, update_emas=True))
-    fake_logits = discriminator_logits(state, fake_images, fake.latents.label, fake.view)
-    real_logits = discriminator_logits(state, *real_images(state, real), real.view)
+    fake_images = tf.stop_gradient(generate(state.G, inputs.fake.latents, update_emas=True))
+    fake_logits, real_logits = _both_logits(state, fake_images, inputs)
     loss = tf.nn.softplus(fake_logits) + tf.nn.softplus(-real_logits)
     metrics = {"Loss/D/loss": loss, **scores("fake", fake_logits), **scores("real", real_logits)}
     if state.lecam_means is None:
@@ -104,14 +104,16 @@ def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
     return loss * state.regularization.r1_interval, metrics
 
 
-# Paired relativistic loss, arXiv 2501.05441: each generated image is compared with a real one, and R2 is R1 of
-# generated images. Signs are those of D(x) - D(G(z)), because single logits have no fixed zero.
+# --- Paired relativistic loss -----------------------------------------------------------------------------------------
+
+# arXiv 2501.05441: each generated image is compared with a real one, and R2 is R1 of generated images. Signs are those
+# of D(x) - D(G(z)), because single logits have no fixed zero.
 
 
 def relativistic_generator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
     """Relativistic loss softplus(D(x) - D(G(z))) of the generator (arXiv 2501.05441, section 2)."""
     images = generate(state.G, inputs.fake.latents)
-    fake_logits, real_logits = _paired_logits(state, images, inputs)
+    fake_logits, real_logits = _both_logits(state, images, inputs)
     loss = tf.nn.softplus(real_logits - fake_logits)
     return loss, {"Loss/G/loss": loss, **_paired_scores(fake_logits, real_logits)}
 
@@ -119,7 +121,7 @@ def relativistic_generator_phase(state: State, inputs: DiscriminatorInputs) -> t
 def relativistic_discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
     """Relativistic loss softplus(D(G(z)) - D(x)) of the discriminator; updates the running statistics of G."""
     images = tf.stop_gradient(generate(state.G, inputs.fake.latents, update_emas=True))
-    fake_logits, real_logits = _paired_logits(state, images, inputs)
+    fake_logits, real_logits = _both_logits(state, images, inputs)
     loss = tf.nn.softplus(fake_logits - real_logits)
     return loss, {"Loss/D/loss": loss, **_paired_scores(fake_logits, real_logits)}
 
@@ -135,6 +137,15 @@ def r1_r2_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, M
     return loss * state.regularization.r1_interval, {**metrics, **_paired_scores(fake_logits, real_logits)}
 
 
+def _paired_scores(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> Metrics:
+    sign = tf.sign(real_logits - fake_logits)
+    signs = {"Loss/signs/real": sign, "Loss/signs/fake": -sign}
+    return {**scores("fake", fake_logits), **scores("real", real_logits), **signs}
+
+
+# --- Both losses ------------------------------------------------------------------------------------------------------
+
+
 def path_length_phase(state: State, inputs: PathLengthInputs) -> tuple[tf.Tensor, Metrics]:
     """Path length regularization (|J_w^T y| - a)^2 of StyleGAN2 (arXiv 1912.04958, equation 4)."""
     penalty, _ = path_length_penalty(state.G, inputs.latents, inputs.directions, state.pl_mean)
@@ -142,8 +153,18 @@ def path_length_phase(state: State, inputs: PathLengthInputs) -> tuple[tf.Tensor
     return loss * state.regularization.pl_interval, {"Loss/pl_penalty": penalty, "Loss/G/reg": loss}
 
 
+def _both_logits(state: State, images: tf.Tensor, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logits [N] of generated images, and those of the real ones."""
+    fake, real = inputs.fake, inputs.real
+    fake_logits = discriminator_logits(state, images, fake.latents.label, fake.view)
+    return fake_logits, discriminator_logits(state, *real_images(state, real), real.view)
+
+
 class Loss(NamedTuple):
     """The phases that a loss consists of.
+
+    The log, `fit` and the adaptive augmentation read Loss/G/loss from the generator's phase, and Loss/D/loss,
+    Loss/signs/real, Loss/scores/real and Loss/scores/fake from the discriminator's. Loss/r1_penalty is optional.
 
     Attributes:
         generator: phase of the generator.
@@ -155,15 +176,26 @@ class Loss(NamedTuple):
         'r1_phase'
     """
 
-    generator: Callable[..., tuple[tf.Tensor, Metrics]]
-    discriminator: Callable[..., tuple[tf.Tensor, Metrics]]
-    penalty: Callable[..., tuple[tf.Tensor, Metrics]]
+    generator: LossFunction
+    discriminator: LossFunction
+    penalty: LossFunction
 
 
 LOSSES = {
     "logistic": Loss(generator_phase, discriminator_phase, r1_phase),
     "relativistic": Loss(relativistic_generator_phase, relativistic_discriminator_phase, r1_r2_phase),
 }
+
+
+def phases(loss: str) -> dict[str, tuple[LossFunction, str]]:
+    """Phases of a step with a loss of LOSSES: {name: (function, "G" or "D": the network that it trains)}."""
+    chosen = LOSSES[loss]
+    return {
+        "G": (chosen.generator, "G"),
+        "PL": (path_length_phase, "G"),
+        "D": (chosen.discriminator, "D"),
+        "R1": (chosen.penalty, "D"),
+    }
 
 
 def held_out_scores(state: State, inputs: RealInputs) -> Metrics:
@@ -175,19 +207,6 @@ def held_out_scores(state: State, inputs: RealInputs) -> Metrics:
 def scores(kind: str, logits: tf.Tensor) -> Metrics:
     """Metrics of logits [N] of `kind`: "real", "fake" or "validation"."""
     return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": tf.sign(logits)}
-
-
-def _paired_logits(state: State, images: tf.Tensor, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Logits [N] of generated images and of the real images that they are paired with."""
-    fake, real = inputs.fake, inputs.real
-    fake_logits = discriminator_logits(state, images, fake.latents.label, fake.view)
-    return fake_logits, discriminator_logits(state, *real_images(state, real), real.view)
-
-
-def _paired_scores(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> Metrics:
-    sign = tf.sign(real_logits - fake_logits)
-    signs = {"Loss/signs/real": sign, "Loss/signs/fake": -sign}
-    return {**scores("fake", fake_logits), **scores("real", real_logits), **signs}
 
 
 # --- Networks and penalties -------------------------------------------------------------------------------------------

@@ -116,10 +116,10 @@ def _connect(given: dict[str, Any], strategy: str, point: ResumePoint | None) ->
     from trainer.distribution import make_strategy
 
     given.setdefault("strategy", point.options.strategy if point else strategy)
-    for option in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout"):
-        given.setdefault(option, getattr(point.options, option) if point else DEFAULTS[option])
-    connection = [given["communication"], given["start_timeout"], given["reduce_timeout"], given["heartbeat_timeout"]]
-    return make_strategy(given["strategy"], *connection)
+    names = ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout")
+    for name in names:
+        given.setdefault(name, getattr(point.options, name) if point else DEFAULTS[name])
+    return make_strategy(given["strategy"], **{name: given[name] for name in names})
 
 
 def _print_plan(

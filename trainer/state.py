@@ -13,13 +13,14 @@ from sg3tf import Discriminator, build_generator
 from sg3tf.models import power_ema
 from sg3tf.models.run_folder import PROGRESS
 from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.error_text import first_line
 from sg3tf.utils.files import literal_folder
 from trainer.adam import Adam, lazy_adam
 from trainer.augment.controller import Controller
 from trainer.augment.pipeline import Augment
 from trainer.checkpoint import SpareGenerator, StateCopy
 from trainer.config import Options
-from trainer.errors import OptionError, summarize_error
+from trainer.errors import OptionError
 from trainer.losses import Regularization
 
 FORMAT = 2  # of a checkpoint; format 1, which is not recorded, has the variables of keras.optimizers.Adam
@@ -148,7 +149,7 @@ class TrainState:
             else:
                 status.assert_consumed()
         except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
-            raise OptionError(f"{folder}: cannot be restored ({summarize_error(error)})") from error
+            raise OptionError(f"{folder}: cannot be restored ({first_line(error)})") from error
         with self._strategy.scope():  # the checkpoint's rates are those of the interrupted run; the options may differ
             for optimizer, learning_rate in zip(optimizers, learning_rates, strict=True):
                 optimizer.learning_rate = learning_rate

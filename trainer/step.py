@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from sg3tf.models import power_ema
@@ -13,14 +14,10 @@ from trainer import losses, stats
 from trainer.config import Options
 from trainer.distribution import Workers
 from trainer.inputs import Batch
-from trainer.losses import Metrics
+from trainer.losses import LossFunction, Metrics
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
-from trainer.step_order import Phase, StepOrder, StepSettings
-
-Inputs = TypeVar("Inputs")
-#: (state, inputs) -> (loss of each image, {name of a metric: its values})
-LossFunction = Callable[[Any, Any], tuple[tf.Tensor, Metrics]]
+from trainer.step_order import Inputs, Phase, StepOrder, StepSettings
 
 
 class TrainStep(StepOrder):
@@ -58,22 +55,19 @@ class TrainStep(StepOrder):
         super().__init__(state, StepSettings.of(options), random_inputs, self.workers.part)
         self.options, self.strategy = options, strategy
         self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
-        G, D = state.G.trainable_variables, state.D.trainable_variables
-        loss = losses.LOSSES[options.loss]
+        trained = {"G": (state.G, state.g_optimizer), "D": (state.D, state.d_optimizer)}
         self.replica_steps = {
-            "G": self._phase("G", loss.generator, G, state.g_optimizer),
-            "PL": self._phase("PL", losses.path_length_phase, G, state.g_optimizer),
-            "D": self._phase("D", loss.discriminator, D, state.d_optimizer),
-            "R1": self._phase("R1", loss.penalty, D, state.d_optimizer),
-            "held_out": self._measurement(losses.held_out_scores),
+            name: self._phase(name, function, *trained[network])
+            for name, (function, network) in losses.phases(options.loss).items()
         }
+        self.replica_steps["held_out"] = self._measurement(losses.held_out_scores)
         self._phases = {name: self._distributed(step) for name, step in self.replica_steps.items()}
         self._held_out_scores = self._phases.pop("held_out")
         self._update_ema = tf.function(self._update_ema_in_scope, autograph=False)
         self._update_power_emas = tf.function(self._update_power_emas_in_scope, autograph=False)
         self._gammas = [power_ema.exponent(sigma_rel) for sigma_rel in state.power_emas]
 
-    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
+    def run(self, real: Batch, held_out: Batch | None = None) -> stats.Moments:
         """Train as StepOrder.run does, then update the averages for --posthoc_ema."""
         metrics = super().run(real, held_out)
         if self._gammas:
@@ -84,10 +78,11 @@ class TrainStep(StepOrder):
 
     # --- Phases on devices --------------------------------------------------------------------------------------------
 
-    def _phase(self, name: str, loss_function: LossFunction, variables: list[Any], optimizer: Any) -> Phase:
-        """A function of a replica's inputs that updates `variables` and returns the moments of the metrics."""
+    def _phase(self, name: str, loss_function: LossFunction, model: keras.Model, optimizer: Any) -> Phase:
+        """A function of a replica's inputs that updates `model` and returns the moments of the metrics."""
+        variables = model.trainable_variables
 
-        def replica_step(inputs: Any) -> Metrics:
+        def replica_step(inputs: Any) -> stats.Moments:
             with tf.name_scope(f"phase_{name}"):
                 gradients, reached, metrics = self._accumulate(loss_function, inputs, variables)
                 context = tf.distribute.get_replica_context()
@@ -103,7 +98,7 @@ class TrainStep(StepOrder):
     def _measurement(self, function: Callable[..., Metrics]) -> Phase:
         """A function of a replica's inputs that updates nothing and returns the moments of the metrics."""
 
-        def replica_step(inputs: Any) -> Metrics:
+        def replica_step(inputs: Any) -> stats.Moments:
             parts: list[Metrics] = []
             for index in range(self.num_accumulation_steps):
                 parts.append(function(self.state, self._part(inputs, index, after=parts[-1:])))
@@ -113,7 +108,7 @@ class TrainStep(StepOrder):
 
     def _distributed(self, replica_step: Phase) -> Phase:
         @tf.function(autograph=False)  # no condition is a tensor; searching takes a tenth of the start-up time
-        def run(inputs: Any) -> Metrics:
+        def run(inputs: Any) -> stats.Moments:
             metrics = self.strategy.run(replica_step, args=(inputs,))
             return {name: self.strategy.reduce("SUM", value, axis=None) for name, value in metrics.items()}
 

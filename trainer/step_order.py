@@ -32,10 +32,8 @@ BLUR_SIGMA_PIXELS = 10.0  # initial blur of the discriminator's images, config R
 EMA_RAMP_UP = 0.05  # the half-life is at most this share of the images seen so far
 
 Inputs = TypeVar("Inputs")
-#: {name of a metric: its moments, see trainer.stats}
-Metrics = dict[str, Any]
-#: Function of the inputs of a phase that updates the weights and returns the metrics.
-Phase = Callable[[Any], Metrics]
+#: Function of the inputs of a phase that updates the weights and returns the moments of the metrics.
+Phase = Callable[[Any], stats.Moments]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,7 +134,7 @@ class StepOrder:
     ) -> None:
         self.state, self.settings, self.random_inputs, self._part_of_rows = state, settings, random_inputs, part
 
-    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
+    def run(self, real: Batch, held_out: Batch | None = None) -> stats.Moments:
         """Train on one batch; return the moments of every metric, over all workers.
 
         Args:

@@ -20,9 +20,10 @@ from sg3tf.models import hub
 from sg3tf.models.discriminator_loading import existing_discriminator_beside
 from sg3tf.models.loading import load_model
 from sg3tf.models.run_folder import OPTIONS
+from sg3tf.utils.error_text import first_line
 from trainer import run_dir
 from trainer.config import Options
-from trainer.errors import OptionError, summarize_error
+from trainer.errors import OptionError
 from trainer.layer_matching import copy_layers
 from trainer.state import TrainState
 
@@ -123,7 +124,7 @@ def _read_networks(source: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         try:
             return _fill_missing_generator({name: build_model(network) for name, network in found.items()}), reasons
         except ParameterMismatchError as error:
-            raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+            raise OptionError(f"--init_from={source}: {first_line(error)}") from error
     other = TrainState(_options_of(source))
     other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
     return {name: getattr(other, name) for name in NETWORKS}, {}
@@ -134,7 +135,7 @@ def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
     try:
         found, errors = nvidia_pickle.read_several(source, NETWORKS)
     except (PickleError, OSError) as error:
-        raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+        raise OptionError(f"--init_from={source}: {first_line(error)}") from error
     reasons = {name: str(error) for name, error in errors.items()}
     if not found:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -186,7 +187,7 @@ def _load(file: Path, kind: type[keras.Model]) -> keras.Model:
     try:
         model = load_model(file, kind)
     except (FileNotFoundError, ValueError) as error:
-        raise OptionError(f"--init_from={summarize_error(error)}") from error
+        raise OptionError(f"--init_from={first_line(error)}") from error
     if not isinstance(model, sg3tf.Generator | Discriminator):
         raise OptionError(f"--init_from={file}: holds a {type(model).__name__}; give a generator or a discriminator")
     return model

@@ -16,7 +16,7 @@ from sg3tf import Discriminator, build_generator
 from sg3tf.models.presets import discriminator_preset, generator_preset
 from trainer import losses
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
-from trainer.step import LossFunction, summed_gradients
+from trainer.step import summed_gradients
 
 WS_SCALE = 0.5  # of style vectors, about as from a mapping network
 
@@ -46,13 +46,6 @@ class Network:
         """Synthesis, and the phases of training."""
         return ("forward", "G", "PL", "D", "R1") if self.preset == "stylegan2" else ("forward", "G", "D", "R1")
 
-
-LOSSES: dict[str, LossFunction] = {
-    "G": losses.generator_phase,
-    "PL": losses.path_length_phase,
-    "D": losses.discriminator_phase,
-    "R1": losses.r1_phase,
-}
 
 _SMALL: dict[str, Any] = {"sizes": {"channel_base": 512, "channel_max": 16}, "latent": 32}
 _LARGE: dict[str, Any] = {"dtype": "mixed_float16"}
@@ -94,8 +87,9 @@ def phase_function(state: State, phase: str) -> Callable[[Any], Any]:
     """Return the function of a phase. It returns images for "forward", else gradients and metrics."""
     if phase == "forward":
         return lambda ws: state.G.synthesis(ws)
-    model = state.G if phase in ("G", "PL") else state.D
-    return lambda inputs: summed_gradients(LOSSES[phase], state, inputs, model.trainable_variables)
+    loss_function, network = losses.phases("logistic")[phase]
+    model = state.G if network == "G" else state.D
+    return lambda inputs: summed_gradients(loss_function, state, inputs, model.trainable_variables)
 
 
 def phase_inputs(network: Network, state: State, phase: str) -> Any:

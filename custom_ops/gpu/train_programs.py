@@ -40,7 +40,7 @@ from trainer.augment.heuristics import INTERVAL, SOURCES, direction, measure, ne
 from trainer.inputs import InputPipeline, named_arrays
 from trainer.random_inputs import RandomInputs
 from trainer.schedule import Schedule
-from trainer.step_order import Metrics, StepOrder, StepSettings
+from trainer.step_order import StepOrder, StepSettings
 
 GRID = (16, 8)  # columns and rows of fakes.png
 STEPS_AHEAD = 4  # of the device, at most, to keep the time limit
@@ -162,7 +162,7 @@ class ProgramStep(StepOrder):
     def _phase(self, name: str) -> Any:
         return lambda inputs: self._run(name, named_arrays(inputs))
 
-    def _run(self, name: str, inputs: Mapping[str, Any]) -> Metrics:
+    def _run(self, name: str, inputs: Mapping[str, Any]) -> stats.Moments:
         signature: Signature = self._signatures[name]
         arguments = [inputs[one] for one in signature.inputs] + [self._arrays[one] for one in signature.variables]
         results = self._compiled[name](arguments)
@@ -185,7 +185,7 @@ class Reports:
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg = step.state.cur_nimg
 
-    def add(self, metrics: Metrics) -> None:
+    def add(self, metrics: stats.Moments) -> None:
         """Collect the metrics of a step."""
         self._statistics.add(metrics)
 
@@ -246,7 +246,7 @@ def train(
     pipeline = InputPipeline(options, *images, step=progress.step, cur_nimg=progress.cur_nimg)
     reports, schedule = Reports(out, step), Schedule(options, progress.cur_nimg)
     print(f"{len(description.programs)} programs ready after {time.monotonic() - end + 60 * minutes:.0f} s", flush=True)
-    recent: deque[Metrics] = deque(maxlen=STEPS_AHEAD)
+    recent: deque[stats.Moments] = deque(maxlen=STEPS_AHEAD)
     while not schedule.is_finished(step.state.cur_nimg) and time.monotonic() < end:
         if len(recent) == STEPS_AHEAD:
             jax.block_until_ready(recent[0])

@@ -26,7 +26,6 @@ from serving.server.inputs import (
 from sg3tf.utils import saved_models
 
 DEFAULT_SIGNATURE = "serving_default"
-_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 # Signatures that look something up in a table; in a queue, they would wait for images.
 _LOOKUPS = ("label", "class_name", "label_scale")
 # The batching kernel's queues outlive the model, so their names must not be reused.
@@ -176,7 +175,7 @@ def warm_up(model: ServedModel, version_folder: Path) -> None:
         RequestError: the model cannot answer a recorded request.
         tf.errors.DataLossError: the file is damaged.
     """
-    file = version_folder / _WARMUP_FILE
+    file = version_folder / saved_models.WARMUP_FILE
     too_large: list[TooManyRowsError] = []
     is_warm = False
     for signature, inputs in _recorded_requests(file) if file.is_file() else ():

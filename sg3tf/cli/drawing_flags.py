@@ -26,12 +26,10 @@ from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
 
-# Flags that do not affect the image, or are already in its metadata.
-_NOT_IN_METADATA = {
-    "batch", "out", "outdir", "save_latents", "network", "timeout_s", "ssl_ca_file", "api_key_file"
-}  # fmt: skip
 _OUTPUTS = ("out", "outdir", "save_latents", "save_directions", "video", "tune")
 _CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
+# Flags that do not affect the image, or are already in its metadata.
+_NOT_IN_METADATA = {"batch", "out", "outdir", "save_latents", "network", *_CONNECTION}
 
 
 # --- Definitions -----------------------------------------------------------------------------------------------------
@@ -464,6 +462,11 @@ def flags_as_metadata(options: Any) -> dict[str, str]:
     }
 
 
+def picture_metadata(network: Network, options: Any) -> dict[str, str]:
+    """Return the metadata of a picture: the program, the network, and the given flags that affect the image."""
+    return {"Software": f"sg3tf {__version__}", "network": network.source, **flags_as_metadata(options)}
+
+
 def prepare_outputs(options: Any) -> None:
     """Make the folders of all output files, and try whether files can be written there, before images are computed.
 
@@ -484,9 +487,8 @@ def prepare_outputs(options: Any) -> None:
 
 
 def save_picture(network: Network, options: Any, picture: NDArray[np.uint8]) -> None:
-    """Write --out, with the flags as metadata, and print its name."""
-    text = {"Software": f"sg3tf {__version__}", "network": network.source, **flags_as_metadata(options)}
-    save_png(options.out, picture, text)
+    """Write --out, with its metadata, and print its name."""
+    save_png(options.out, picture, picture_metadata(network, options))
     print(options.out)
 
 

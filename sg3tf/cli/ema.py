@@ -15,7 +15,6 @@ from absl import flags
 from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_path
 
 _LARGE_ERROR = 0.3  # of the weighting, relative
 
@@ -42,7 +41,7 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Write the network, and print the approximation error of its weighting."""
     # Imported here, so that --help does not load TensorFlow.
-    from sg3tf.models.loading import class_names, label_scale, load, write_label_files
+    from sg3tf.models.loading import class_names, label_scale, load, save_with_labels
     from sg3tf.models.run_folder import snapshot_name, snapshots
 
     out = shared.check_out(options.out, ".keras")
@@ -55,10 +54,7 @@ def main(options: Any) -> None:
     files = snapshots(run)
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
-    # Else --class=30 could be 30 standard deviations.
-    write_label_files(out.parent, class_names(run), label_scale(run), prefix=f"{out.stem}-")
-    with atomic_path(out) as path:
-        G.save(path)
+    save_with_labels(G, out, class_names(run), label_scale(run))
     if error > _LARGE_ERROR:
         print("warning: too few snapshots for an average of this width; its weighting is another one", file=sys.stderr)
     print(

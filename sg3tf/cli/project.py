@@ -18,9 +18,7 @@ from sg3tf import images, video
 from sg3tf.cli import drawing_flags
 from sg3tf.generate import latents_file
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_path
 from sg3tf.utils.json_text import to_json
-from sg3tf.version import __version__
 
 if TYPE_CHECKING:
     from sg3tf.generate.network import Network
@@ -166,13 +164,11 @@ def _distance(network: Network, options: Any) -> Distance:
 
 
 def _save_tuned(path: Path, G: Generator, network: Network) -> None:
-    """Write a .keras file, after files with what its labels mean, which are those of `network`."""
-    from sg3tf.models.loading import write_label_files
+    """Write a .keras file, with the meaning of its labels, which is that of `network`."""
+    from sg3tf.models.loading import save_with_labels
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_label_files(path.parent, network.classes, network.label_scale, prefix=f"{path.stem}-")
-    with atomic_path(path) as temporary:
-        G.save(temporary)
+    save_with_labels(G, path, network.classes, network.label_scale)
 
 
 def _check_output_files(options: Any) -> None:
@@ -186,8 +182,7 @@ def _check_output_files(options: Any) -> None:
 
 
 def _save_pictures(outdir: Path, network: Network, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
-    text = {"Software": f"sg3tf {__version__}", "network": network.source}
-    text |= drawing_flags.flags_as_metadata(options)
+    text = drawing_flags.picture_metadata(network, options)
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)
     images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)

@@ -17,7 +17,7 @@ from sg3tf.editing.projector import mean_and_sigma, project_image
 from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
-from sg3tf.latents import transform_matrix
+from sg3tf.generate.trajectory import transforms_from_steps
 from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.utils.progress import with_progress
 
@@ -92,7 +92,7 @@ def project(
         seed=seed,
         progress=functools.partial(with_progress, count=steps, unit="steps"),
     )
-    transforms = None if trace.motion is None else np.stack([transform_matrix(*motion) for motion in trace.motion])
+    transforms = None if trace.motion is None else transforms_from_steps(trace.motion)
     path = Latents(trace.ws, transforms, label=None if label is None else np.tile(label, [steps, 1]))
     return Projection(path[-1:], path, trace.distances, draw_single(network, path[-1:]))
 

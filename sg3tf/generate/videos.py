@@ -153,7 +153,7 @@ def _finish(path: Path, kept: Path, files: list[Path], fps: int) -> None:
     unfinished = path.parent.glob(f"{hidden}*{path.suffix}")  # of killed processes
     for other in (*files, *unfinished):
         other.unlink()
-    shutil.rmtree(kept)  # film.json last, so that a kill does not leave unidentified frames
+    shutil.rmtree(kept)  # with _METADATA, last, so that a kill does not leave unidentified frames
 
 
 def _read_frame(file: Path) -> Frame:

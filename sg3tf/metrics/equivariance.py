@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def measure_equivariance(
         label = samples.label(index)
         return {
             "z": samples.latents(index),
-            "params": {name: np.stack([one[name] for one in params]) for name in params[0]},
+            "params": stack_params(params),
             **({} if label is None else {"label": label}),
         }
 
@@ -113,6 +113,11 @@ def measure_equivariance(
     squared_difference, num_values = total
     with np.errstate(divide="ignore"):  # infinite if there is no difference
         return float(10 * np.log10(IMAGE_RANGE**2 * num_values / squared_difference))
+
+
+def stack_params(params: Sequence[Params]) -> Params:
+    """Stack the parameters of several transforms."""
+    return {name: np.stack([one[name] for one in params]) for name in params[0]}
 
 
 # --- Translation by whole pixels or fractions of them (appendix E.1 and E.2) ------------------------------------------

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.latents import slerp, transform_matrix, z_from_seeds
-from sg3tf.metrics.equivariance import LANCZOS_LOBES, MAX_TRANSLATION, translate, translation_params_for
+from sg3tf.metrics.equivariance import LANCZOS_LOBES, MAX_TRANSLATION, stack_params, translate, translation_params_for
 from sg3tf.metrics.samples import Index, uniform_classes
 from sg3tf.metrics.spectra import radial_average, window
 from sg3tf.utils.resolution import Size, size_of
@@ -150,7 +150,7 @@ class Views:
             batch = shifts[start : start + len(images)]
             start += len(images)
             params = [translation_params_for(-shift, width, LANCZOS_LOBES) for shift in batch]
-            returned, mask = translate(images, {name: np.stack([one[name] for one in params]) for name in params[0]})
+            returned, mask = translate(images, stack_params(params))
             yield images, returned.numpy(), mask.numpy()
 
     def _ws(self, z: NDArray[Any], psi: float) -> FloatArray:

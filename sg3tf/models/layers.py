@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.models._tf_private import track_layers_in_lists
-from sg3tf.models.configs import RESAMPLE_FILTER, ConfigError, VariantFields, current_names
+from sg3tf.models.configs import PRECISIONS, RESAMPLE_FILTER, ConfigError, VariantFields, current_names
 from sg3tf.models.latent_ops import stack_matrix
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
@@ -19,7 +19,7 @@ from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.ops.backend import select_backend, selects_cpu_kernel
 from sg3tf.ops.conv3x3 import conv3x3, has_fast_conv3x3, transposed_kernel
-from sg3tf.ops.upfirdn2d import with_shape_of
+from sg3tf.ops.tensors import with_shape_of
 from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
@@ -28,7 +28,7 @@ from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resoluti
 # TensorFlow sums the gradients of broadcast factors and biases in their own dtype, and summing 65536 positive numbers
 # in float16 yields a quarter of the true sum (docs/adr/0010).
 
-POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+POLICIES = tuple(PRECISIONS.values())
 MIN_LOW_PRECISION_RESOLUTION = 8
 
 
@@ -107,6 +107,30 @@ def activate(x: tf.Tensor, activation: str) -> tf.Tensor:
     if activation == "lrelu":
         return tf.nn.leaky_relu(x, LRELU_SLOPE)
     return tf.nn.relu(x) if activation == "relu" else x
+
+
+def add_bias_and_activate(
+    x: tf.Tensor, bias: tf.Tensor | None, activation: str, gain: float = 1.0, clamp: float | None = None
+) -> tf.Tensor:
+    """Add a bias float32 [C] to x [N, H, W, C], and apply an activation with its gain, another gain, and a clamp.
+
+    Args:
+        x: [N, H, W, C].
+        bias: float32 [C], or None.
+        activation: a key of ACTIVATION_GAINS.
+        gain: factor on the result; it scales the clamp, too.
+        clamp: bound on the magnitude before this gain, or None.
+    """
+    bound = None if clamp is None else clamp * gain
+    gain *= ACTIVATION_GAINS[activation]
+    if activation == "lrelu":
+        return filtered_lrelu(x, None, None, bias, gain=gain, slope=LRELU_SLOPE, clamp=bound)
+    if bias is not None:
+        x = add_bias(x, bias)
+    x = activate(x, activation)
+    if gain != 1:
+        x *= gain
+    return x if bound is None else tf.clip_by_value(x, -bound, bound)
 
 
 @register("Dense")
@@ -278,16 +302,7 @@ class EqualizedConv2D(keras.layers.Layer):
             y = conv2d(x, kernel, 1 if size == 1 else 2)
         else:
             y = conv2d(x, kernel, padding="SAME")
-        bound = None if self.clamp is None else self.clamp * self.gain
-        gain = self.gain * ACTIVATION_GAINS[self.activation]
-        if self.activation == "lrelu":
-            return filtered_lrelu(y, None, None, self.bias, gain=gain, slope=LRELU_SLOPE, clamp=bound)
-        if self.bias is not None:
-            y = add_bias(y, self.bias)
-        y = activate(y, self.activation)
-        if gain != 1:
-            y *= gain
-        return y if bound is None else tf.clip_by_value(y, -bound, bound)
+        return add_bias_and_activate(y, self.bias, self.activation, self.gain, self.clamp)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape

@@ -18,7 +18,7 @@ from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
 from sg3tf.models.presets import TRAINED_PRESETS, trained_file
 from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, CHECKPOINTS, snapshots, trained_nimg
-from sg3tf.utils.files import atomic_write
+from sg3tf.utils.files import atomic_path, atomic_write
 from sg3tf.utils.label_scale import LabelScale
 
 Model = TypeVar("Model", bound=keras.Model)
@@ -188,6 +188,21 @@ def write_label_files(folder: Path, classes: Sequence[str], scale: LabelScale | 
                 out.write(f"{json.dumps(content, indent=2)}\n".encode())
         else:
             file.unlink(missing_ok=True)
+
+
+def save_with_labels(G: Generator, file: Path, classes: Sequence[str], scale: LabelScale | None) -> None:
+    """Write NAME.keras atomically, after NAME-classes.json and NAME-label_scale.json.
+
+    In this order, because a label of 30 would be 30 standard deviations in a network without its label scale.
+
+    Args:
+        G: the generator.
+        file: the .keras file; its folder must exist.
+        classes, scale: see `write_label_files`.
+    """
+    write_label_files(file.parent, classes, scale, prefix=f"{file.stem}-")
+    with atomic_path(file) as temporary:
+        G.save(temporary)
 
 
 def _files_of(path: Path, name: str) -> list[Path]:

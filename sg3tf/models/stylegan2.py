@@ -11,13 +11,10 @@ import tensorflow as tf
 from sg3tf.models.base import BaseGenerator, Noise, register_generator
 from sg3tf.models.configs import RESAMPLE_FILTER, StyleGAN2Config
 from sg3tf.models.layers import (
-    ACTIVATION_GAINS,
-    LRELU_SLOPE,
     EqualizedConv2D,
     EqualizedDense,
     FourierInput,
-    activate,
-    add_bias,
+    add_bias_and_activate,
     check_activation,
     conv2d,
     demodulation,
@@ -31,7 +28,7 @@ from sg3tf.models.layers import (
     upsampling_conv,
 )
 from sg3tf.models.registration import register
-from sg3tf.ops import filtered_lrelu, scale_channels, upfirdn2d
+from sg3tf.ops import scale_channels, upfirdn2d
 from sg3tf.utils.resolution import Resolution, Size, image_shape, pyramid, size_of, to_resolution
 
 KERNEL_SIZE = 3
@@ -138,13 +135,7 @@ class StyleConv(keras.layers.Layer):
             # Broadcast over images in float32, so that the gradient is summed in float32.
             each = tf.broadcast_to(noise * self.noise_strength, tf.shape(y)[:3])
             y += tf.cast(each, y.dtype)[..., None]
-        gain, bound = ACTIVATION_GAINS[self.activation] * self.gain, self.clamp * self.gain
-        if self.activation == "lrelu":
-            return filtered_lrelu(y, None, None, self.bias, gain=gain, slope=LRELU_SLOPE, clamp=bound)
-        y = activate(add_bias(y, self.bias), self.activation)
-        if gain != 1:
-            y *= gain
-        return tf.clip_by_value(y, -bound, bound)
+        return add_bias_and_activate(y, self.bias, self.activation, self.gain, self.clamp)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], w_shape: Any = None, noise_shape: Any = None

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sg3tf.ops import native
 from sg3tf.ops.backend import selects_cpu_kernel
-from sg3tf.ops.upfirdn2d import at_least_float32, check_images, with_shape_of
+from sg3tf.ops.tensors import at_least_float32, check_images, with_shape_of
 
 
 def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) -> tf.Tensor:

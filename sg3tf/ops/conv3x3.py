@@ -9,7 +9,7 @@ import tensorflow as tf
 from sg3tf.ops import native
 from sg3tf.ops.backend import selects_cpu_kernel
 from sg3tf.ops.channels import scale_channels, sum_pixels
-from sg3tf.ops.upfirdn2d import with_shape_of
+from sg3tf.ops.tensors import with_shape_of
 
 MIN_CHANNELS = 16  # with fewer, the transforms cost more than they save
 

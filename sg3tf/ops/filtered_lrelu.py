@@ -18,7 +18,7 @@ from sg3tf.ops.channels import sum_pixels
 from sg3tf.ops.geometry import Resampling
 from sg3tf.ops.native import encode, native_attributes, native_resampling
 from sg3tf.ops.stock import Axes, BandedMatmulLowering, Counts, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
-from sg3tf.ops.upfirdn2d import at_least_float32, batch_free_spec, check_images, tensor_spec, with_shape_of
+from sg3tf.ops.tensors import at_least_float32, batch_free_spec, check_images, tensor_spec, with_shape_of
 
 _Filters = tuple[Taps, Taps]  # upsampling, downsampling
 

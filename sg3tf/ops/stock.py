@@ -222,15 +222,10 @@ class BandedMatmulLowering:
 
 def _band(taps: Any, axis: Axis, tile: int) -> tuple[Any, int]:
     """Return the matrix [tile, reach] of the first `tile` outputs, and the input index of its first column."""
-    first = -(axis.before // axis.up)
-    last = ((tile - 1) * axis.down + axis.num_taps - 1 - axis.before) // axis.up
-    matrix = np.zeros([tile, max(last - first + 1, 1)])
-    for out in range(tile):
-        for k in range(axis.num_taps):
-            position = out * axis.down + k - axis.before
-            if position % axis.up == 0:
-                matrix[out, position // axis.up - first] += taps[k]
-    return matrix, first
+    first, before = -(axis.before // axis.up), axis.before % axis.up
+    reach = max(((tile - 1) * axis.down + axis.num_taps - 1 - before) // axis.up + 1, 1)
+    after = (tile - 1) * axis.down + axis.num_taps - before - reach * axis.up  # so that there are `tile` outputs
+    return Axis(axis.up, axis.down, before, after, axis.num_taps).matrix(taps, reach), first
 
 
 def _window(x: tf.Tensor, dim: int, start: int, length: int) -> tf.Tensor:

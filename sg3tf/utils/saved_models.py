@@ -16,6 +16,8 @@ from sg3tf.utils.files import literal_folder
 
 #: The file in a version folder that describes the export.
 METADATA_FILE = "assets.extra/sg3tf.json"
+#: The file in a version folder that TensorFlow Serving reads warm-up requests from.
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def load(folder: Path) -> Any:

@@ -136,7 +136,7 @@ def test_an_interrupted_png_leaves_what_was_there(
         ((8, 8, 2), "C is 1, 3 or 4"),
     ],
 )
-def test_what_is_not_one_image_is_refused(tmp_path, shape, remedy):
+def test_arrays_other_than_one_image_are_refused(tmp_path, shape, remedy):
     with pytest.raises(ValueError, match=re.escape(f"image of shape {shape}: give one image, [H, W, C]; {remedy}")):
         save_png(tmp_path / "x.png", np.zeros(shape, np.uint8))
     assert not list(tmp_path.iterdir())

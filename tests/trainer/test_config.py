@@ -251,7 +251,7 @@ RESUMABLE = list(OTHER_VALUES)[list(OTHER_VALUES).index("batch_per_replica") :]
 FREE_OF_RESULT = [*OTHER_VALUES][list(OTHER_VALUES).index("data") :]
 
 
-def test_what_may_change_on_resume_and_what_the_result_depends_on():
+def test_resumable_options_and_options_that_affect_the_result():
     assert {*OTHER_VALUES, "ada_heuristic"} == set(FIELDS)
     assert {name for name, field in FIELDS.items() if field.metadata["resumable"]} == set(RESUMABLE)
     unaffected = {name for name, field in FIELDS.items() if not field.metadata["affects_result"]}

@@ -62,7 +62,7 @@ def test_the_startup_continues_after_saving(clock, tmp_path):
     goodput.close()
 
 
-def test_what_came_after_the_checkpoint_is_lost_with_every_kill(clock, tmp_path):
+def test_time_after_the_checkpoint_is_lost_with_every_kill(clock, tmp_path):
     process(clock, tmp_path, startup=10, steps=(0, 30, 10))  # killed 10 s after the checkpoint
     clock.now += 5000  # nobody works
     process(clock, tmp_path, 30, startup=7)  # killed before its first step

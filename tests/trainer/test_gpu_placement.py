@@ -88,7 +88,7 @@ def test_only_small_tensors_of_loops_leave_the_device_in_stylegan2(monkeypatch):
         assert all(c.num_bytes <= SCALAR_BYTES for c in placement.crossings)
 
 
-def test_what_is_seen():
+def test_crossings_and_missing_kernels_are_found():
     """Arithmetic of int32 is on the host, as is an operation that has no kernel for GPUs."""
 
     @tf.function

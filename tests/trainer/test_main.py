@@ -823,7 +823,7 @@ def test_importing_defines_no_flags():
 
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/00000/options.json")
 
     monkeypatch.setattr(distribution, "make_strategy", full)
@@ -834,7 +834,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
 def test_a_missing_tensorboard_is_one_line(monkeypatch, capsys):
     """The extra named metrics, for example, has all else that training imports."""
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    monkeypatch.setattr(distribution, "make_strategy", lambda *_: pytest.fail("was called"))
+    monkeypatch.setattr(distribution, "make_strategy", lambda *_, **__: pytest.fail("was called"))
     assert trainer_main.main(["--data=x", "--batch=8"], "sg3tf train") == 1
     expected = "sg3tf train: sg3tf train needs the package tensorboard: pip install 'sg3tf[train]' ("
     assert capsys.readouterr().err.startswith(expected)
@@ -850,7 +850,7 @@ def test_help_lists_every_flag(capsys):
 def test_native_operations_that_are_missing_are_one_line(unlabeled, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     monkeypatch.setenv("SG3TF_OPS", "native")
-    monkeypatch.setattr(distribution, "make_strategy", lambda *_: tf.distribute.get_strategy())
+    monkeypatch.setattr(distribution, "make_strategy", lambda *_, **__: tf.distribute.get_strategy())
     assert trainer_main.main(flags(tmp_path / "runs", unlabeled)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"trainer.main: native operations asked for, but there is no {tmp_path}")

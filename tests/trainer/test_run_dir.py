@@ -378,7 +378,7 @@ def test_the_only_checkpoint_may_have_another_name(run):
     assert resume(kept, gamma=8.0) == ["at 0.048 kimg: --gamma from 2.0 to 8.0"]
 
 
-def test_what_a_resumed_run_cannot_change_is_refused_with_values_and_remedy(run):
+def test_changes_that_a_resumed_run_cannot_make_are_refused_with_values_and_remedy(run):
     before = (run / "options.json").read_text()
     with pytest.raises(OptionError) as refusal:
         resume(run, seed=3, gamma=4.0, num_images=63)
@@ -518,7 +518,7 @@ def test_a_run_that_went_on_since_the_command_began_is_not_resumed(run):
     assert (run / "options.json").read_bytes() == before and checkpoint(run, 56).is_dir()
 
 
-def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
+def test_files_later_than_the_checkpoint_are_moved_and_named(run, capsys):
     saved = ["fakes000000{}.png", "fakes000000{}.npz"]
     saved += ["network-snapshot-000000{}.keras", "network-snapshot-000000{}-discriminator.keras"]
     kept = [

@@ -37,7 +37,7 @@ def test_moments_add_up():
     assert float(stats.mean(both["x"])) == pytest.approx(7 / 3)
 
 
-def test_what_is_not_finite_shows():
+def test_nonfinite_values_show_in_the_mean():
     collected = Statistics()
     collected.add({"x": stats.moments(tf.constant([1.0, math.nan])), "y": stats.moments(tf.constant(math.inf))})
     popped = collected.pop()

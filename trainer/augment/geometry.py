@@ -117,16 +117,16 @@ TRANSLATION = 0.125
 #: Standard deviation of the binary logarithm of both scalings.
 SCALE_OCTAVES = 0.2
 
-Size = tuple[int, int]
+HeightWidth = tuple[int, int]
 
 
-def inverse_transformations(transforms: Collection[str], params: AugmentParams, size: Size) -> tf.Tensor:
-    """Inverse of the product of `transforms` in the paper's order, for images of `size` (height, width)."""
+def inverse_transformations(transforms: Collection[str], params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
+    """Inverse of the product of `transforms` in the paper's order, for images of this height and width."""
     inverse = affine(x=1.0, y=1.0, like=params["scale"])
     for transform, step in _STEPS:
         if transform in transforms:
             # The inverse of "A, then B" is "B's inverse, then A's".
-            inverse = product(inverse, step(params, size))
+            inverse = product(inverse, step(params, height_width))
     return inverse
 
 
@@ -150,12 +150,12 @@ def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
-def _x_flip(params: AugmentParams, size: Size) -> tf.Tensor:
+def _x_flip(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
     mirror = 1 - 2 * tf.floor(2 * params["xflip"])
     return affine(x=params.where_active("xflip", mirror, 1.0), y=1.0, like=mirror)
 
 
-def _quarter_turns(params: AugmentParams, size: Size) -> tf.Tensor:
+def _quarter_turns(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
     turns = params.where_active("rotate90", tf.floor(4 * params["rotate90"]), 0.0)
     turns = tf.cast(turns, tf.int32)
     # From a table, because the cosine of pi / 2 is not exactly 0 in floating point.
@@ -164,37 +164,39 @@ def _quarter_turns(params: AugmentParams, size: Size) -> tf.Tensor:
     return affine(x=cosine, y=cosine, skew=sine, like=cosine)
 
 
-def _integer_translation(params: AugmentParams, size: Size) -> tf.Tensor:
+def _integer_translation(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
     def pixels(name: str, extent: int) -> tf.Tensor:
         return params.where_active("xint", tf.round((2 * params[name] - 1) * (TRANSLATION * extent)), 0.0)
 
-    return _translation(pixels("xint_x", size[1]), pixels("xint_y", size[0]))
+    height, width = height_width
+    return _translation(pixels("xint_x", width), pixels("xint_y", height))
 
 
-def _fractional_translation(params: AugmentParams, size: Size) -> tf.Tensor:
+def _fractional_translation(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
     def pixels(name: str, extent: int) -> tf.Tensor:
         return params.where_active("xfrac", params[name] * (TRANSLATION * extent), 0.0)
 
-    return _translation(pixels("xfrac_x", size[1]), pixels("xfrac_y", size[0]))
+    height, width = height_width
+    return _translation(pixels("xfrac_x", width), pixels("xfrac_y", height))
 
 
 def _translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return affine(x=1.0, y=1.0, shift_x=-x, shift_y=-y, like=x)
 
 
-def _isotropic_scale(params: AugmentParams, size: Size) -> tf.Tensor:
+def _isotropic_scale(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
     shrunk = params.where_active("scale", tf.pow(2.0, -SCALE_OCTAVES * params["scale"]), 1.0)
     return affine(x=shrunk, y=shrunk, like=shrunk)
 
 
-def _anisotropic_scale(params: AugmentParams, size: Size) -> tf.Tensor:
+def _anisotropic_scale(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
     """Scale the width and the height by inverse factors."""
     shrunk = params.where_active("aniso", tf.pow(2.0, -SCALE_OCTAVES * params["aniso"]), 1.0)
     return affine(x=shrunk, y=1 / shrunk, like=shrunk)
 
 
-def _rotation(name: str) -> Callable[[AugmentParams, Size], tf.Tensor]:
-    def step(params: AugmentParams, size: Size) -> tf.Tensor:
+def _rotation(name: str) -> Callable[[AugmentParams, HeightWidth], tf.Tensor]:
+    def step(params: AugmentParams, height_width: HeightWidth) -> tf.Tensor:
         angle = params.where_either_active(name, (2 * params[name] - 1) * math.pi, 0.0)
         return affine(x=tf.cos(angle), y=tf.cos(angle), skew=tf.sin(angle), like=angle)
 

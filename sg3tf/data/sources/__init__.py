@@ -1,4 +1,7 @@
-"""Image collections from which data sets can be built, recognized by their content."""
+"""Image collections from which data sets can be built, recognized by their content.
+
+Each kind is a module with `recognizes(path) -> bool` and `find(path) -> Source`; `files.find` takes more arguments.
+"""
 
 from __future__ import annotations
 

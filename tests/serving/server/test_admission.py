@@ -26,7 +26,7 @@ def test_one_more_than_fit_is_refused_at_once():
         assert admission.in_flight == 1
 
 
-def test_who_waits_past_the_deadline_or_hangs_up_never_runs():
+def test_request_past_its_deadline_or_disconnected_never_runs():
     admission = Admission(max_in_flight=9, max_running=1)
     gone = threading.Event()
     threading.Timer(0.2, gone.set).start()

@@ -119,7 +119,7 @@ def test_other_methods_are_malformed_requests(server, method):
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_what_is_not_http_is_refused_in_json(server):
+def test_requests_that_are_not_http_are_refused_in_json(server):
     assert exchange(server, "BREW /v1/models/fake")[0] == 501
     status, headers, content = exchange(server, "GET /v1/models/fake nonsense")
     assert (status, headers["Content-Type"], "error" in json.loads(content)) == (400, "application/json", True)

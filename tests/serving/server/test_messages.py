@@ -32,7 +32,7 @@ def channel():
     server.stop(None).wait()
 
 
-def test_what_is_no_message_is_refused_and_forgotten(channel):
+def test_malformed_message_is_refused_and_forgotten(channel):
     """Before, gRPC's own refusal left 22 objects of Python, and 16 kB, of every request."""
     call = channel.unary_unary("/a.Service/Return")
     message = StringValue(value="x" * 50).SerializeToString()

@@ -64,7 +64,7 @@ def connection(request, certificate):
     server.server_close()
 
 
-def test_who_hangs_up_is_not_waited_for(connection):
+def test_disconnect_cancels_the_request(connection):
     client, queue = connection
     client.sendall(REQUEST)
     assert queue.waiting.wait(20)
@@ -73,7 +73,7 @@ def test_who_hangs_up_is_not_waited_for(connection):
     assert queue.code == grpc.StatusCode.CANCELLED
 
 
-def test_whose_connection_is_reset_is_not_waited_for(connection):
+def test_connection_reset_cancels_the_request(connection):
     """A client that is killed with unread data, for example: the server's read is an error, not an end."""
     client, queue = connection
     client.sendall(REQUEST)
@@ -84,7 +84,7 @@ def test_whose_connection_is_reset_is_not_waited_for(connection):
     assert queue.code == grpc.StatusCode.CANCELLED
 
 
-def test_who_waits_is_answered(connection):
+def test_connected_client_gets_its_answer(connection):
     client, queue = connection
     client.sendall(REQUEST)
     assert queue.waiting.wait(20)

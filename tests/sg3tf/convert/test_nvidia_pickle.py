@@ -299,7 +299,7 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_not_allowed_does_not_happen(name: str, tmp_path: Path) -> None:
+def test_hostile_pickle_is_refused(name: str, tmp_path: Path) -> None:
     make, message = HOSTILE[name]
     with pytest.raises(REFUSED, match=message) as error:
         read(dumps({"G_ema": make()}), tmp_path)

@@ -175,7 +175,7 @@ HOSTILE = {
 
 @LAYOUTS
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_not_allowed_does_not_happen(layout: Layout, name: str) -> None:
+def test_hostile_file_is_refused(layout: Layout, name: str) -> None:
     value, message = HOSTILE[name]
     with pytest.raises(TorchFileError, match=message) as error:
         read(layout(value, SIX))

@@ -328,7 +328,7 @@ def test_abandoned_passes_are_removed(tmp_path: Path):
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_what_is_in_use_stays_when_the_clock_jumps_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folder_in_use_stays_when_the_clock_jumps_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with Cache(tmp_path).unfinished({"a": 1}) as used:
         (used / "x").touch()
         now = time.time()

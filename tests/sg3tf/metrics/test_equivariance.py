@@ -263,8 +263,8 @@ def test_constants_stay_constant():
 @pytest.mark.parametrize(("side", "every"), [(equivariance.MIN_SIDE_ROTATED, True), (12, False)])
 def test_every_rotation_leaves_valid_pixels(side: int, every: bool):
     """Of the smallest images that are measured, and of none that are smaller."""
-    angles = [equivariance.rotation_params_for(angle) for angle in np.linspace(-np.pi, np.pi, 25)]
-    params = {name: np.stack([one[name] for one in angles]) for name in angles[0]}
+    angles = np.linspace(-np.pi, np.pi, 25)
+    params = equivariance.stack_params([equivariance.rotation_params_for(angle) for angle in angles])
     _, mask = equivariance.compare_rotated(*[tf.ones([25, side, side + 3, 1])] * 2, params)
     assert bool(np.all(np.sum(mask, axis=(1, 2, 3)) > 0)) == every
 

@@ -59,7 +59,7 @@ def changed(before: Any, after: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if vars(before).get(name) != value}
 
 
-def test_what_can_be_moved_and_what_adds_noise() -> None:
+def test_presets_with_transform_and_presets_with_noise() -> None:
     configs = {name: generator_preset(name, 16) for name in PRESETS}
     assert {name for name, config in configs.items() if not config.supports_transform} == {"stylegan2", "stylegan3-a"}
     assert {name for name, config in configs.items() if config.supports_noise} == {
@@ -80,7 +80,7 @@ def test_what_can_be_moved_and_what_adds_noise() -> None:
     + [("stylegan3-f", "num_critical"), ("stylegan3-g", "transformed_input"), ("stylegan3-h", "num_layers")]
     + [("stylegan3-r", "conv_kernel")],
 )
-def test_what_a_preset_fixes_is_not_to_be_given(name: str, field: str) -> None:
+def test_fields_that_a_preset_fixes_are_refused(name: str, field: str) -> None:
     with pytest.raises(ConfigError, match=rf"overrides=\['{field}'\]: {name} fixes them; use \w+Config for"):
         generator_preset(name, 16, **{field: 1})
 
@@ -110,7 +110,7 @@ def test_all_presets_share_one_discriminator() -> None:
         ({"channel_base": 127}, "channel_base=127: must be at least 128 so that every layer at resolution 64"),
     ],
 )
-def test_what_all_networks_refuse(kind: type, overrides: dict[str, Any], message: str) -> None:
+def test_invalid_fields_of_all_networks(kind: type, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         kind(**{"resolution": 64, **overrides})
 
@@ -126,7 +126,7 @@ def test_what_all_networks_refuse(kind: type, overrides: dict[str, Any], message
         ({"layer_clamps": [("L0_36_16", 0)]}, "layer_clamps=.*: must be pairs"),
     ],
 )
-def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> None:
+def test_invalid_fields_of_the_generator(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GeneratorConfig(**{"resolution": 64, **overrides})
 
@@ -157,7 +157,7 @@ def test_clamps_of_unknown_layers(build: Any, config: Any, known: str) -> None:
         ({"num_layers": 10, "num_critical": 11}, "num_critical=11: must be between 1 and num_layers = 10"),
     ],
 )
-def test_what_an_ablation_refuses(overrides: dict[str, Any], message: str) -> None:
+def test_invalid_fields_of_an_ablation(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         AblationConfig(64, **overrides)
 
@@ -177,7 +177,7 @@ def test_latents_need_a_dimension(kind: type, name: str) -> None:
         ({"mbstd_channels": 3}, "mbstd_channels=3: must be 0, or divide the 512 channels of the last block"),
     ],
 )
-def test_what_the_discriminator_refuses(overrides: dict[str, Any], message: str) -> None:
+def test_invalid_fields_of_the_discriminator(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         DiscriminatorConfig(**{"resolution": 64, **overrides})
 

@@ -151,7 +151,7 @@ def test_one_file_of_another_name(generator: Any, cache: Path, tmp_path: Path) -
     assert open_network("hf://user/cats/cats-8.keras").classes == ("tabby", "manx")
 
 
-def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Networks and the names of their classes, of repositories with one network or several; nothing else."""
     asked: dict[str, Any] = {}
 
@@ -180,7 +180,9 @@ def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         assert asked["ignore_patterns"] is None and set(kept) == expected | beside
 
 
-def test_what_is_missing(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_missing_network_or_repository_is_one_line(
+    cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     store(cache, "README.md", b"")
     with pytest.raises(FileNotFoundError, match=r"^hf://user/cats: holds no generator\.keras; it has no \.keras file$"):
         sg3tf.load("hf://user/cats")

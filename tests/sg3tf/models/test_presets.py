@@ -66,7 +66,7 @@ def test_an_architecture_has_its_class(preset: str, kind: type) -> None:
         ({"preset": "portraits-32", "z_dim": 4, "w_dim": 4}, "its own w_dim, z_dim"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments: dict[str, object], message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         sg3tf.Generator.from_preset(**arguments)
 

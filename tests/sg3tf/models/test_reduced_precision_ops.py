@@ -19,8 +19,8 @@ from sg3tf.models.layers import (
     is_low_precision,
     low_precision_policy,
     modulated_conv,
-    scale_channels,
 )
+from sg3tf.ops import scale_channels
 from tests.helpers.numerics import Array, relative_error
 
 NARROW = pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
@@ -48,17 +48,6 @@ def with_gradients(function: Callable[..., tf.Tensor], dy: tf.Tensor, *inputs: t
 
 # 128 x 128 positive numbers per channel: a sum in float16 stops growing at 2048, one of ten thousand.
 SIZE = (2, 128, 128, 3)
-
-
-@NARROW
-def test_scale_channels(dtype: tf.DType) -> None:
-    x, factors, dy = positive(*SIZE), positive(2, 3, seed=1), positive(*SIZE, seed=2)
-    y, dx, dfactors = with_gradients(scale_channels, tf.cast(dy, dtype), tf.cast(x, dtype), tf.constant(factors))
-    assert (y.dtype, dx.dtype, dfactors.dtype) == (dtype, dtype, tf.float32)
-    x, dy, narrow_factors = rounded(x, dtype), rounded(dy, dtype), rounded(factors, dtype)[:, None, None, :]
-    np.testing.assert_allclose(np.asarray(y).astype(np.float64), x * narrow_factors, rtol=eps(dtype))
-    np.testing.assert_allclose(np.asarray(dx).astype(np.float64), dy * narrow_factors, rtol=eps(dtype))
-    np.testing.assert_allclose(dfactors, np.sum(x * dy, axis=(1, 2)), rtol=1e-5)
 
 
 @NARROW

@@ -99,7 +99,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     np.testing.assert_allclose(G.predict(z, verbose=0), G(z), rtol=1e-5, atol=1e-5)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_unsupported_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match="label_dim"):
         generator(label_dim=3)
     with pytest.raises(ConfigError, match="float32"):

@@ -292,7 +292,7 @@ def test_a_picture_on_its_side(overrides: dict[str, Any]) -> None:
     assert np.std(wide.synthesis(ws, noise=seeds) - image) > 0.01
 
 
-def test_what_a_configuration_describes() -> None:
+def test_class_of_the_generator_follows_from_its_configuration() -> None:
     stylegan2 = tiny().config
     alias_free = generator_preset("stylegan3-t", 16, channel_base=32, channel_max=4)
     assert type(build_generator(stylegan2, name="mine")) is StyleGAN2Generator

@@ -214,7 +214,7 @@ def test_a_folder_whose_replacement_ended_between_two_renames_comes_back(folder,
     assert listing(folder.parent) == ["[a]", "[a]/old"]
 
 
-def test_what_killed_processes_left_unfinished_is_removed(folder):
+def test_unfinished_folders_of_killed_processes_are_removed(folder):
     names = [".[a].partial-1", ".[a].partial-2", ".b.partial-1"]
     for name in names:
         (folder.parent / name).mkdir()

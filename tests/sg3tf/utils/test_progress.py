@@ -47,7 +47,7 @@ def test_a_log_file_gets_a_line_now_and_then(clock: Clock, capsys: pytest.Captur
     ]
 
 
-def test_what_ends_soon_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_loop_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(with_progress("abc", 3, "letters")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
 

@@ -134,7 +134,7 @@ def test_r_v_without_held_out_images_is_refused():
     "heuristic, metrics",
     [("rt", {"Loss/signs/real": math.nan}), ("rv", logits(1.0, 1.0, 1.0)), ("rv", logits(1.0, -math.inf, 0.0))],
 )
-def test_what_says_nothing_moves_nothing(heuristic, metrics):
+def test_undefined_heuristic_leaves_p_unchanged(heuristic, metrics):
     controller = Controller(1000, heuristic=heuristic, probability=0.5)
     watch(controller, metrics, 4)
     assert controller.probability == 0.5
