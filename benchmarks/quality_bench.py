@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import flags
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute, registry
 from sg3tf.metrics.detectors import BUILT_IN
+from sg3tf.metrics.features import run_detector
 from sg3tf.metrics.names import SELF_CONTAINED_METRICS
 from sg3tf.metrics.samples import comparison_rng
 from sg3tf.models.loading import load
@@ -123,8 +125,9 @@ def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
 
     def features(dataset: Dataset, detector: Any) -> NDArray[np.float32]:
         images = np.stack([dataset[i][0] for i in range(count)])
-        rows = [next(iter(detector(images[i : i + BATCH]).values())).numpy() for i in range(0, count, BATCH)]
-        return np.concatenate(rows)
+        parts = [np.arange(count)[i : i + BATCH] for i in range(0, count, BATCH)]
+        outputs = [run_detector(detector, images[part], tf.constant(part, tf.int32)) for part in parts]
+        return np.concatenate([next(iter(output.values())).numpy() for output in outputs])
 
     found = {}
     for name in SELF_CONTAINED_METRICS:

@@ -20,9 +20,10 @@ if ! bazel=$(find_bazel); then
   echo "no bazel or bazelisk on the path: install one (Debian: apt install bazel-bootstrap), or choose SG3TF_OPS=xla" >&2
   exit 3
 fi
-command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 3; }
-if [ "$(uname -m)" = x86_64 ] && ! g++ -march=x86-64-v4 -E -x c++ /dev/null >/dev/null 2>&1; then
-  echo "g++ $(g++ -dumpversion) is too old: install GCC 11 or later (RHEL 8: gcc-toolset-13), or choose SG3TF_OPS=xla" >&2
+compiler=${CC:-g++}  # as Bazel chooses it
+command -v "$compiler" >/dev/null || { echo "no $compiler on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 3; }
+if [ "$(uname -m)" = x86_64 ] && ! "$compiler" -march=x86-64-v4 -E -x c++ /dev/null >/dev/null 2>&1; then
+  echo "$compiler $("$compiler" -dumpversion) is too old: install GCC 11 or later (RHEL 8: gcc-toolset-13), or choose SG3TF_OPS=xla" >&2
   exit 3
 fi
 

@@ -74,7 +74,8 @@ class StyleGANTrainer(keras.Model):
 
     def __init__(self, G: BaseGenerator, D: Discriminator, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.G, self.D, self.G_ema = G, D, type(G)(G.config, dtype="float32")
+        same = {name: value for name, value in G.get_config().items() if name != "name"}
+        self.G, self.D, self.G_ema = G, D, type(G).from_config({**same, "dtype": "float32"})
         self.G_ema.set_weights(G.get_weights())
         self.step = self.cur_nimg = 0
         self.built = True

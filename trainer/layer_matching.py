@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from sg3tf import Discriminator, StyleGAN2Generator
-from sg3tf.data.labels import original_numbers
 from sg3tf.models.stylegan3 import StyleGAN3Generator
 from sg3tf.utils.resolution import Size, longer_side, pyramid, size_of
 
@@ -56,20 +55,19 @@ class Layer:
     classes: tuple[int, ...] = ()
 
 
-def copy_layers(source: keras.Model, target: keras.Model, classes: Sequence[str] = ()) -> list[str]:
+def copy_layers(source: keras.Model, target: keras.Model, classes: tuple[int, ...] = ()) -> list[str]:
     """Copy every layer of `source` that has a counterpart in `target`.
 
     Args:
         source, target: generators or discriminators of the same kind.
-        classes: names of the classes of `target`. If they are numbers, and the labels of `source` have another width,
-            they are taken for the numbers of its classes: the official code also counts numbers without images.
+        classes: numbers of the classes of `target` in `source`, if the widths of their labels differ; () if unknown.
 
     Returns:
         A line for each layer of `target`: copied, resized, or left at its initial value. Empty if all layers are copied
         unchanged from layers of the same name.
     """
     lines, is_whole = [], True
-    pairs = [*_pairs(source, target, original_numbers(classes, source.config.label_dim))]
+    pairs = [*_pairs(source, target, classes)]
     passed_on = _new_blocks(target, pairs)
     for layer, other in pairs:
         if other is None:

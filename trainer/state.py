@@ -99,7 +99,7 @@ class TrainState:
 
     def _variables(self, format: int = FORMAT) -> dict[str, Any]:
         """Variables of a checkpoint: {part: variable, or list of them}."""
-        # By variable, because tf.train.Checkpoint silently leaves out the layers that a Keras model keeps in lists.
+        # By variable, because parts of the state are not models, and so that names of layers may change.
         by_part: dict[str, Any] = {part: [v.value for v in getattr(self, part).variables] for part in PARTS}
         if format == 1:
             for part in OPTIMIZERS:

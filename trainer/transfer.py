@@ -16,9 +16,10 @@ from sg3tf.convert.from_pickle import build_model
 from sg3tf.convert.official_network import OfficialNetwork
 from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.weights import ParameterMismatchError
+from sg3tf.data.labels import original_numbers
 from sg3tf.models import hub
 from sg3tf.models.discriminator_loading import existing_discriminator_beside
-from sg3tf.models.loading import load_model
+from sg3tf.models.loading import class_names, load_model
 from sg3tf.models.run_folder import OPTIONS
 from sg3tf.utils.error_text import first_line
 from trainer import run_dir
@@ -46,7 +47,9 @@ def check_init_from(options: Options) -> list[str]:
     for name in filter(there.get, NETWORKS):
         if type(there[name]) is not type(here[name]):
             kinds = f"{name} is a {type(there[name]).__name__} there, a {type(here[name]).__name__} here"
-            raise OptionError(f"--init_from={source}: another architecture ({kinds}); give its --cfg, or D.keras alone")
+            raise OptionError(
+                f"--init_from={source}: another architecture ({kinds}); give its --cfg, or the .keras file of D alone"
+            )
         if differences := _differences(dataclasses.asdict(there[name]), dataclasses.asdict(here[name])):
             lines.append(f"--init_from={source}: {name} has {'; '.join(differences)}")
     return lines
@@ -61,7 +64,9 @@ def init_from(state: TrainState, source: str | Path, classes: Sequence[str] = ()
             generator, NAME.keras, optionally with its discriminator in NAME-discriminator.keras next to it, or of a
             discriminator; official pickle; or the address of a generator, as for `sg3tf.load`. If G or G_ema is
             missing, the other is used for both.
-        classes: names of the data's classes; see `copy_layers`.
+        classes: names of the data's classes. If their number differs from the source's, classes of the same names keep
+            what the networks know about them. A source without names, such as an official pickle, has numbers: those
+            that the data's classes had before they were renumbered.
 
     Returns:
         Lines about networks that differ: which of their layers were copied, resized, or left unchanged.
@@ -70,21 +75,31 @@ def init_from(state: TrainState, source: str | Path, classes: Sequence[str] = ()
         OptionError: there is nothing to read.
     """
     notes = []
-    found, reasons = _read_networks(_local(source))
+    local = _local(source)
+    found, reasons = _read_networks(local)
+    names = class_names(local)
     for name in NETWORKS:
         if name not in found:
             missing = f"supported {name} ({reasons[name]})" if name in reasons else name
             notes.append(f"--init_from={source}: has no {missing}, which starts from random weights")
             continue
         target = getattr(state, name)
+        numbers = _class_numbers(classes, names, found[name].config.label_dim)
         if differences := _differences(dataclasses.asdict(found[name].config), dataclasses.asdict(target.config)):
             notes.append(f"--init_from={source}: {name} has {'; '.join(differences)}")
-        notes += [f"--init_from={source}: {name} {line}" for line in copy_layers(found[name], target, classes)]
+        notes += [f"--init_from={source}: {name} {line}" for line in copy_layers(found[name], target, numbers)]
         clamps = [model.config.conv_clamp for model in (found[name], target)]
         if clamps[0] != clamps[1]:
             at = "clamps activations at {:g} there, and at {:g} here".format(*clamps)
             notes.append(f"--init_from={source}: {name} {at}")
     return notes
+
+
+def _class_numbers(classes: Sequence[str], names: Sequence[str], label_dim: int) -> tuple[int, ...]:
+    """Return the numbers of the data's classes in a source whose classes have `names`; () if one is missing there."""
+    if not names:
+        return original_numbers(classes, label_dim)
+    return tuple(names.index(name) for name in classes) if set(classes) <= set(names) else ()
 
 
 def _configs(options: Options) -> dict[str, Any]:

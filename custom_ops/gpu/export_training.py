@@ -229,8 +229,8 @@ def _main(values: flags.FlagValues) -> int:
         raise OptionError("--posthoc_ema: its averages are not exported; leave it out")
     if options.aug == "apa":
         raise OptionError("--aug=apa: its phases have other inputs once p is above 0, and cannot be exported; use ada")
-    for note in check_init_from(options) if point is None else []:
-        print(note)
+    if point is None:
+        check_init_from(options)
     state = TrainState(options)
     for note in loop.load_weights(state, options, point.checkpoint if point else None, dataset.classes):
         print(note)

@@ -15,6 +15,7 @@ from absl import flags
 from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import flags as shared
+from sg3tf.utils.files import require_writable
 
 _LARGE_ERROR = 0.3  # of the weighting, relative
 
@@ -45,6 +46,7 @@ def main(options: Any) -> None:
     from sg3tf.models.run_folder import snapshot_name, snapshots
 
     out = shared.check_out(options.out, ".keras")
+    require_writable(out.parent)
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
     nimg = _snapshot_at(options.kimg, sorted({average.nimg for average in stored}))

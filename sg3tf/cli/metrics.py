@@ -70,7 +70,7 @@ def main(options: Any) -> None:
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics import Evaluation
     from sg3tf.models import hub
-    from sg3tf.models.loading import load, resolve_network, weights_digest
+    from sg3tf.models.loading import class_names, load, resolve_network, weights_digest
     from sg3tf.models.provenance import training_provenance
 
     network = resolve_network(options.network)  # resolve once, because a run may still be training
@@ -90,7 +90,7 @@ def main(options: Any) -> None:
         evaluation = Evaluation(
             options.metrics,
             G,
-            _data(options, G.config),
+            _data(options, G.config, class_names(local)),
             detector_dir=options.detector_dir,
             cache_dir=options.cache_dir or None,
             num_samples=options.num_samples,
@@ -136,14 +136,19 @@ def _data_of_run(names: Sequence[str], network: Path) -> str | None:
     return data
 
 
-def _data(options: Any, config: Any) -> str | Images | None:
-    """Return the path of the data, or its images of --class, whose labels generated images get."""
+def _data(options: Any, config: Any, classes: Sequence[str]) -> Images | None:
+    """Return the data, or its images of --class, whose labels generated images get.
+
+    Networks without class names, such as converted ones, have the original numbers of the data's classes.
+    """
     name = options["class"].value
-    if name is None:
-        return options.data or None
-    if not options.data or not config.label_dim:
+    if name is not None and not (options.data and config.label_dim):
         raise ValueError(f"class={name}: needs a network with labels, and --data with images of the class")
-    return open_data(options.data, resolution=config.resolution, labels=True).of_class(name)
+    if not options.data:
+        return None
+    data = open_data(options.data, resolution=config.resolution, labels=config.label_dim > 0)
+    data = data if name is None else data.of_class(name)
+    return data if classes else data.with_label_dim(config.label_dim)
 
 
 def _all_devices() -> tf.distribute.Strategy:

@@ -222,6 +222,7 @@ def convert(
 
     Raises:
         DataError: the disk fails, or the source has changed since it was listed; the image may be intact.
+        MemoryError: there is too little memory.
     """
     name, label = entry
     try:
@@ -231,7 +232,7 @@ def convert(
         return Converted(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
-    except ChangedError:
+    except (ChangedError, MemoryError):
         raise
     except Exception as error:  # Pillow raises many types for damaged files
         if failure := disk_error(error):

@@ -221,7 +221,8 @@ class Dataset:
         if one_each:
             is_of_class = self._store.classes_of_images()[self._select(np.arange(len(self)))] == number
         else:
-            is_of_class = np.array([self.label(i)[number] > 0 for i in range(len(self))])
+            column = self._numbers[number] if self._numbers else number
+            is_of_class = np.array([self.label(i)[column] > 0 for i in range(len(self))])
         if not is_of_class.any():
             raise DataError(f"class={name}: {self.path} has no image of it")
         return self._part(Chosen(np.flatnonzero(is_of_class)))

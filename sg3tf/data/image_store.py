@@ -16,6 +16,9 @@ from sg3tf.data.sources import files, is_image_files
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Resolution
 
+#: Version of the conversion to sRGB, for caches: pixels of some files differ from those of earlier versions.
+_DECODING = b"2"
+
 
 class ImageStore:
     """Image files at one resolution, RGB, with the pixels and labels that `sg3tf data build` stores by default.
@@ -98,7 +101,7 @@ class ImageStore:
         """
         config = self._config
         digest = hashlib.sha256(repr((str(config.resolution), config.channels, config.crop, config.resize)).encode())
-        times = hashlib.sha256()
+        times = hashlib.sha256(_DECODING)
         for name, label in self._entries:
             try:
                 *stamp, time = files.stamp(self.path, name)

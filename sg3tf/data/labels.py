@@ -108,7 +108,9 @@ def number_labels(
 
 
 def original_numbers(classes: Sequence[str], width: int) -> tuple[int, ...]:
-    """Return the numbers that classes had before `number_labels` renumbered them; () if any is not in 0..width - 1.
+    """Return the numbers that classes had before `number_labels` renumbered them; () if names are not such numbers.
+
+    Each must be below `width`, and written as Python writes it, so that no two names have the same number.
 
     Examples:
         >>> original_numbers(("1", "2", "4"), width=5)
@@ -116,8 +118,8 @@ def original_numbers(classes: Sequence[str], width: int) -> tuple[int, ...]:
         >>> original_numbers(("cat", "dog"), width=5)
         ()
     """
-    numbers = tuple(int(name) if name.isdecimal() else width for name in classes)
-    return numbers if all(number < width for number in numbers) else ()
+    known = {str(number): number for number in range(width)}
+    return tuple(known[name] for name in classes) if set(classes) <= set(known) else ()
 
 
 def _names(label: RawLabel) -> tuple[str, ...]:

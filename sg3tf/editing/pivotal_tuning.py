@@ -50,7 +50,7 @@ def tune(
     """
     if locality and others is None:
         raise ValueError(f"locality={locality:g}: needs others, one w for each step")
-    tuned = type(G)(G.config, dtype=G.dtype_policy.name)
+    tuned = type(G).from_config(G.get_config())
     tuned.set_weights(G.get_weights())
     fixed = {id(variable) for variable in tuned.mapping_network.trainable_variables}
     variables = [variable for variable in tuned.trainable_variables if id(variable) not in fixed]

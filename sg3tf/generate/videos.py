@@ -50,6 +50,8 @@ def interpolate_grid(network: Network, keyframes: Latents, trajectory: Trajector
     ]
     interleaved = {}
     for name, array in paths[0].items():
+        if not all(name in path for path in paths):  # psi, which describes only some of the cells
+            continue
         frame_by_frame = np.stack([path[name] for path in paths], axis=1)  # [frames, cells, ...]
         interleaved[name] = frame_by_frame.reshape(-1, *array.shape[1:])
     return Latents(**interleaved)

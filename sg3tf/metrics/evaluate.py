@@ -13,7 +13,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from sg3tf.data.dataset import Dataset
 from sg3tf.metrics import detectors
 from sg3tf.metrics.cache import Cache, ProgressFile
 from sg3tf.metrics.detectors import files as detector_files
@@ -84,8 +83,8 @@ def load_detectors(
 
 def _open(data: Data | None, config: Any) -> Images | None:
     if isinstance(data, str | os.PathLike):
-        data = open_data(data, resolution=config.resolution, labels=config.label_dim > 0)
-    return data.with_label_dim(config.label_dim) if isinstance(data, Dataset) else data
+        return open_data(data, resolution=config.resolution, labels=config.label_dim > 0)
+    return data
 
 
 def _check_arguments(

@@ -219,19 +219,28 @@ class FeatureExtractor:
         return collector.stats()
 
 
+def run_detector(detector: Detector | LaplacianPatches, images: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return a detector's features of images.
+
+    Args:
+        detector: the detector.
+        images: uint8 [N, H, W, C].
+        numbers: int32 [N], the images' positions among those that are measured.
+    """
+    return detector(images, numbers) if isinstance(detector, LaplacianPatches) else detector(images)
+
+
 _FINITE: OutputName = ("", "finite")  # pseudo-output: whether each image is finite
 
 
 def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:
     """Return the function (arrays of each replica, outputs) -> {output: features of each replica}."""
 
-    def run(detector: Detector | LaplacianPatches, images: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
-        return detector(images, numbers) if isinstance(detector, LaplacianPatches) else detector(images)
-
     def replica(tensors: Tensors, outputs: tuple[OutputName, ...]) -> dict[OutputName, tf.Tensor]:
         images, finite = source.images(tensors)
         numbers = tensors["numbers"]
-        features = {name: run(detectors[name], images, numbers) for name in sorted({name for name, _ in outputs})}
+        used = sorted({name for name, _ in outputs})
+        features = {name: run_detector(detectors[name], images, numbers) for name in used}
         return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
 
     return run_on_replicas(strategy, replica)

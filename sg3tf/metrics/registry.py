@@ -123,6 +123,7 @@ METRICS = {
         FeatureMetric("laplacian_patches", "patches", ROWS, _swd, max_real=ALL, min_images=1, match_num_real=True),
         {"swd": LOWER},
         num_samples=16_384,
+        version=2,  # 1: patches by the pixels, not by the image's number
     ),
     "kid_scattering": Metric(
         FeatureMetric(

@@ -117,7 +117,8 @@ class BaseGenerator(keras.Model):
             resolution: image side in pixels, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024; or,
                 except for stylegan1, (width, height) or "512x256" (docs/adr/0041). Omit it for a trained network.
             load_weights: False to build a trained network's architecture with random weights.
-            dtype, name: arguments of the class; None for the dtype policy of the trained network, or Keras' global one.
+            dtype, name: arguments of the class; None for the dtype policy of the trained network, if its weights are
+                loaded, or Keras' global one.
             **overrides: fields of the architecture's configuration (GeneratorConfig, StyleGAN2Config, ...) that the
                 preset does not fix: image_channels, label_dim, channel_base, channel_max, ...
 
@@ -139,9 +140,10 @@ class BaseGenerator(keras.Model):
                 raise ConfigError(f"resolution is missing: preset={preset!r} is an architecture; give its resolution")
             G = build_generator(generator_preset(preset, resolution, **overrides), dtype=dtype, name=name)
         is_other = cls.config_class is type(G).config_class and cls is not type(G)  # a user's subclass
-        dtype, name = dtype or G.dtype_policy.name, name or G.name
-        if is_other or (dtype, name) != (G.dtype_policy.name, G.name):
-            own = (cls if is_other else type(G))(G.config, dtype=dtype, name=name)
+        dtype = dtype or G.dtype_policy.name
+        if is_other or dtype != G.dtype_policy.name or name not in (None, G.name):
+            named = {"name": name} if name else {}
+            own = (cls if is_other else type(G))(G.config, dtype=dtype, **named)
             own.set_weights(G.get_weights())
             G = own
         if not isinstance(G, cls):

@@ -641,9 +641,9 @@ class FourierInput(keras.layers.Layer):
         """Create the weights from the shape of w, (batch, w_dim)."""
         if self.transformed:
             self.affine.build(tuple(input_shape))
-        normal = keras.initializers.RandomNormal(0, 1)
-        self._initial_normal = keras.initializers.RandomNormal(0, 1, seed=normal.seed + 1)
-        self.kernel = self.add_weight(shape=(self.channels, self.channels), initializer=normal, name="kernel")
+        self.kernel = self.add_weight(
+            shape=(self.channels, self.channels), initializer=keras.initializers.RandomNormal(0, 1), name="kernel"
+        )
         self.freqs = self.add_weight(
             shape=(self.channels, 2), initializer=self._initial_frequencies, trainable=False, name="freqs"
         )
@@ -660,8 +660,10 @@ class FourierInput(keras.layers.Layer):
 
     def _initial_frequencies(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         """Frequencies spread roughly evenly over a disk: normal vectors whose long tail is compressed."""
-        # Not keras.random, whose state does not exist yet if Keras builds this layer within a model's first call.
-        freqs = self._initial_normal(shape, "float32")
+        # In a graph, Keras only computes shapes for a model that builds this layer in its first call. The state of
+        # keras.random would be created there, without a value.
+        draw = keras.random.normal if tf.executing_eagerly() else tf.random.normal
+        freqs = draw(shape, dtype="float32")
         radius = tf.norm(freqs, axis=1, keepdims=True)
         return tf.cast(freqs / (radius * tf.exp(tf.square(radius)) ** 0.25) * self.bandwidth, dtype or "float32")
 

@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use: those of its container or job, which may be less than the machine's."""
+"""Cores (by affinity) and memory (by control groups) that this process may use: at most the machine's."""
 
 from __future__ import annotations
 

@@ -214,14 +214,30 @@ def test_class_numbers_without_images(options):
     for build in (lambda o: build_generator(o.generator()), lambda o: Discriminator(o.discriminator())):
         source, target = build(there), build(here)
         randomize(source)
-        lines = copy_layers(source, target, ("1", "4", "2"))
+        lines = copy_layers(source, target, (1, 4, 2))
         assert "mapping.embed: resized (kernel of 3 of 5 classes)" in lines
         assert not any("initial" in line for line in lines)
         inputs = () if isinstance(source, Discriminator) else (z,)
         expected = source.mapping_network(*inputs, label=label)
         found = target.mapping_network(*inputs, label=np.eye(3, dtype=np.float32))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-        assert "mapping.embed: initial" in copy_layers(source, target, ("cat", "dog", "ox"))
+        assert "mapping.embed: initial" in copy_layers(source, target)
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "expected"),
+    [
+        (("1", "2", "4"), (), (1, 2, 4)),  # of an official pickle
+        (("1", "2", "3"), ("1", "2", "3", "4", "5"), (0, 1, 2)),
+        (("dog", "cat"), ("cat", "cow", "dog"), (2, 0)),
+        (("dog", "ox"), ("cat", "cow", "dog"), ()),
+        (("dog", "cat"), (), ()),
+        (("01", "1"), (), ()),
+        ((), (), ()),
+    ],
+)
+def test_numbers_of_classes_in_the_source(classes, names, expected):
+    assert transfer._class_numbers(classes, names, 5) == expected
 
 
 def test_a_shorter_latent_beside_a_label(options):
@@ -468,7 +484,7 @@ def test_nothing_to_copy_is_refused(options, source):
     with pytest.raises(OptionError, match=f"--init_from={path}: another architecture") as refusal:
         new(options, path, cfg="stylegan2")
     kinds = "G is a GeneratorConfig there, a StyleGAN2Config here"
-    assert str(refusal.value).endswith(f"({kinds}); give its --cfg, or D.keras alone")
+    assert str(refusal.value).endswith(f"({kinds}); give its --cfg, or the .keras file of D alone")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.pkl", "nowhere.keras"])

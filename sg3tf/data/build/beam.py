@@ -39,6 +39,7 @@ def beam_shards(
     """
     beam = require("apache_beam", extra="beam", purpose="--runner=beam")
     pipeline_options = require("apache_beam.options.pipeline_options", extra="beam", purpose="--runner=beam")
+    _find.cache_clear()  # of an earlier build in this process
     write = partial(_write, source.absolute(), max_images, folder.absolute(), config)
     try:
         with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as pipeline:

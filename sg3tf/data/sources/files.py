@@ -328,9 +328,10 @@ def _lists_labels(path: Path, name: str) -> bool:
         return False
     try:
         content = json.loads(read_file(path, name))
-    except (ValueError, RecursionError):  # damaged
+    except (OSError, ValueError, RecursionError):  # unreadable or damaged
         return True
-    return isinstance(content, dict) and bool(content.get("labels"))
+    rows = content.get("labels") if isinstance(content, dict) else None
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], list) and len(rows[0]) == 2
 
 
 def _labels_from_json(
@@ -351,6 +352,8 @@ def _labels_from_json(
             key, label = _key(folder / name), _parse_label(float(given) if numbers and type(given) is int else given)
             if table.setdefault(key, label) != label:
                 raise DataError(f"{where} lists {name} with the labels {table[key]!r} and {label!r}; keep one of them")
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, DataError):
             raise

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.conversion import BuildConfig, crop_and_resize
+from sg3tf.data.conversion import BuildConfig, convert, crop_and_resize
 from sg3tf.data.errors import DataError
+from sg3tf.data.labels import LabelSpec
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Size
 
@@ -149,6 +150,14 @@ def test_transparent_becomes_white_or_stays_transparent_without_fringes() -> Non
     rgba = load_square(encoded, 8, "center", 4)
     assert (rgba[:, -1, 3] == 0).all()
     assert rgba[..., 1].max() == 0
+
+
+def test_a_lack_of_memory_is_not_the_fault_of_an_image() -> None:
+    def read(name: str) -> Image.Image:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        convert(BuildConfig(8), read, LabelSpec("none", 0), ("0.png", None))
 
 
 def test_what_cannot_be_read() -> None:

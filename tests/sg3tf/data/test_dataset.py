@@ -121,8 +121,12 @@ def test_original_numbers_of_classes(tmp_path: Path) -> None:
     assert wider.label_dim == 5 and wider.digest == dataset.digest and len(wider.of_class("4")) == 1
     for same in (3, 4, 0):  # 4 has no place for the number 4
         assert dataset.with_label_dim(same) is dataset
-    named = open_dataset(tmp_path, resolution=8)
-    assert named.with_label_dim(5) is named
+    unused = open_dataset(tmp_path, resolution=8)
+    assert unused.with_label_dim(5) is unused
+    several = {"0.png": ["1", "4"], "1.png": ["4"], "2.png": ["2"]}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": list(several.items())}))
+    wider = open_dataset(tmp_path, resolution=8, use_labels=True).with_label_dim(5)
+    assert len(wider.of_class("4")) == 2 and wider.label(0).tolist() == [0, 1, 0, 0, 1]
 
 
 def test_max_images_spreads_over_all_classes(shard_set: Path) -> None:

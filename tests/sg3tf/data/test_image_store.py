@@ -90,6 +90,22 @@ def test_labels_of_dataset_json(photos: Path, tmp_path: Path) -> None:
     assert_equal(direct, open_dataset(tmp_path / "built", use_labels=True))
 
 
+def test_labels_that_cannot_be_read_do_no_harm_where_none_are_used(photos: Path) -> None:
+    (photos / "cat" / "dataset.json").symlink_to("nothing")
+    data = open_dataset(photos, resolution=8)
+    assert any(line.startswith("no labels: ") and "cat/dataset.json" in line for line in data.remarks)
+    with pytest.raises(DataError, match=r"the labels in cat/dataset\.json are not read"):
+        open_dataset(photos, resolution=8, use_labels=True)
+    (photos / "dataset.json").symlink_to("nothing")
+    with pytest.raises(DataError, match=r"dataset\.json cannot be read: No such file or directory"):
+        open_dataset(photos, resolution=8, use_labels=True)
+    assert len(open_dataset(photos, resolution=8)) == 7
+    (photos / "dataset.json").unlink()
+    (photos / "cat" / "dataset.json").unlink()
+    (photos / "cat" / "dataset.json").write_text('{"labels": ["cat", "dog"]}')  # of another program
+    assert open_dataset(photos, resolution=8, use_labels=True).classes == ("cat", "dog")
+
+
 def test_digest_follows_content_not_place(photos: Path, tmp_path: Path) -> None:
     def digest(path: Path, resolution: int = 8) -> str:
         return open_dataset(path, resolution=resolution).digest

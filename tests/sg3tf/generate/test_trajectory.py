@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,7 @@ def test_cells_share_the_keyframes(network: Network) -> None:
         np.testing.assert_array_equal(points.ws[cell::2], alone.ws)
     with pytest.raises(ValueError, match="6 keyframes: give a multiple of the 4 cells of the grid"):
         interpolate_grid(network, keyframes, Trajectory(), cells=4)
+    # Of cells whose keyframes are truncated and cells whose are not, no common psi describes the frames.
+    half = dataclasses.replace(keyframes, psi=np.repeat(np.float32([1, 0.5]), len(keyframes) // 2))
+    for latents in (half, half[::-1]):
+        assert interpolate_grid(network, latents, Trajectory(frames=4, psi=[0.5]), cells=2).psi is None

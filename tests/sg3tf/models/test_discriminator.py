@@ -217,6 +217,7 @@ def test_predict_with_labels_and_remainders() -> None:
         model.predict({"images": images(7), "label": labels(7, 3)}, batch_size=4, verbose=0)
 
 
+@pytest.mark.parametrize("implementation", [NATIVE], indirect=True)
 def test_export_of_keras_has_stock_operations_only(tmp_path: Path) -> None:
     model = tiny(label_dim=3)
     model.export(tmp_path, verbose=False)
