@@ -30,7 +30,8 @@ ALLOWED = {
     "tests/helpers/agreeing_worker.py": {"collective_all_reduce_strategy"},
 }
 # Two of Keras, in tests/helpers/keras_private.py and trainer/_keras_private.py; one of TensorFlow's Trackable, in
-# sg3tf/models/_tf_private.py; of TensorFlow's graphs, in gpu_placement.py; and of ctypes (a type in annotations), named tuples, os, pickle and PyTorch.
+# sg3tf/models/_tf_private.py; of TensorFlow's graphs, in gpu_placement.py; and of ctypes (a type in annotations), named
+# tuples, os, pickle and PyTorch.
 FOREIGN_ATTRIBUTES = {
     *("_flatten_layers", "_get_variable_index", "_get_function", "_track_trackable"),
     *("_Pointer", "_exit", "_Pickler", "_replace", "_sleep"),
