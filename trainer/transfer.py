@@ -77,7 +77,10 @@ def init_from(state: TrainState, source: str | Path, classes: Sequence[str] = ()
     notes = []
     local = _local(source)
     found, reasons = _read_networks(local)
-    names = class_names(local)
+    try:
+        names = class_names(local)
+    except FileNotFoundError:  # a folder without an average or a run
+        names = ()
     for name in NETWORKS:
         if name not in found:
             missing = f"supported {name} ({reasons[name]})" if name in reasons else name

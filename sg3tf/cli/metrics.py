@@ -136,17 +136,17 @@ def _data_of_run(names: Sequence[str], network: Path) -> str | None:
     return data
 
 
-def _data(options: Any, config: Any, classes: Sequence[str]) -> Images | None:
-    """Return the data, or its images of --class, whose labels generated images get.
+def _data(options: Any, config: Any, classes: Sequence[str]) -> str | Images | None:
+    """Return the path of the data, or its images of --class, whose labels generated images get.
 
     Networks without class names, such as converted ones, have the original numbers of the data's classes.
     """
     name = options["class"].value
     if name is not None and not (options.data and config.label_dim):
         raise ValueError(f"class={name}: needs a network with labels, and --data with images of the class")
-    if not options.data:
-        return None
-    data = open_data(options.data, resolution=config.resolution, labels=config.label_dim > 0)
+    if not options.data or not config.label_dim:
+        return options.data or None
+    data = open_data(options.data, resolution=config.resolution, labels=True)
     data = data if name is None else data.of_class(name)
     return data if classes else data.with_label_dim(config.label_dim)
 

@@ -65,8 +65,8 @@ def find(path: Path) -> Source:
         if isinstance(rows, _Tar):
             others += [f"{file.name}/{name}" for name in rows.others]
     if not entries:
-        rule = f"; a file such as {others[0]} is none: what follows the first dot must be jpg, png or webp"
-        raise DataError(f"{path} holds no images{rule if others else ''}")
+        rule = "; a file such as {} is none: what follows the first dot must be jpg, png or webp"
+        raise DataError(f"{path} holds no images{rule.format(others[0]) if others else ''}")
     remarks = [f"downloads that failed, left out: {failed}"] if failed else []
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")

@@ -13,12 +13,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 
 import sg3tf
+from sg3tf import GeneratorConfig
+from sg3tf.cli import metrics as command
 from sg3tf.cli.main import main
 from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.encoding import encode_png
+from sg3tf.images import save_png
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import open_data, uniform_classes
 from sg3tf.models import loading
@@ -277,3 +281,18 @@ def test_refusals(commands: Commands, case: str) -> None:
     assert status == 1 and not printed
     (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))
     assert all(word in line for word in words) and shown.count("\n") == 1, shown
+
+
+def test_class_numbers_of_converted_networks(tmp_path: Path) -> None:
+    """Networks without class names have the numbers that the data's classes had; others have their own order."""
+    for i in range(2):
+        save_png(tmp_path / f"{i}.png", np.zeros([16, 16, 3], np.uint8))
+    (tmp_path / "dataset.json").write_text('{"labels": [["0.png", 1], ["1.png", 2]]}')
+    options = flags.FlagValues()
+    command.define_flags(options)
+    options(["metrics", "--network=x", f"--data={tmp_path}"])
+    config = GeneratorConfig(16, label_dim=3)
+    converted, own = (command._data(options, config, names) for names in ((), ("ant", "bee", "cat")))
+    assert [converted.label(i).tolist() for i in range(2)] == [[0, 1, 0], [0, 0, 1]]
+    assert own.label_dim == 2  # which `Evaluation` refuses
+    assert command._data(options, GeneratorConfig(16), ()) == str(tmp_path)
