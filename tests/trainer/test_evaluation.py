@@ -266,7 +266,7 @@ def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, mo
         assert (
             found["num_samples"] == len(dataset) == 64
             and found["data_order"] == ORDERS[-1]
-            and found["version"] == {"swd": 1, "kid_scattering": 2}[name]
+            and found["version"] == {"swd": 2, "kid_scattering": 2}[name]
             and found["results"][name] > 10
         )
         assert (run / f"network-best-{name}.keras").exists()
