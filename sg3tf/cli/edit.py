@@ -64,7 +64,7 @@ def define_flags(options: flags.FlagValues) -> None:
         "directions", None, "Directions written by --save_directions, instead of --method.", flag_values=options
     )
     flags.DEFINE_string("save_directions", None, ".npz file to write the directions to.", flag_values=options)
-    flags.DEFINE_integer("count", 10, "Number of directions for --method.", lower_bound=1, flag_values=options)
+    flags.DEFINE_integer("count", 10, "Number of directions for --method, at most the size of w.", lower_bound=1, flag_values=options)
     flags.DEFINE_list("direction", ["0"], "Names or numbers of the directions to show.", flag_values=options)
     flags.DEFINE_string(
         "strength", "-3:3:7", "Strengths in standard deviations: FIRST:LAST:COUNT, or one number.", flag_values=options
@@ -142,9 +142,10 @@ def _directions_from_flags(network: Network, options: Any) -> Directions:
     w = network.sample_w(options.num_samples, options.seed, drawing_flags.label_from_flags(network, options))
     if labels is not None and samples is not None:
         return directions_from_labels(samples, labels, w, layers)
+    count = options.count if options["count"].present else min(options.count, network.w_dim)
     if options.method == "sefa":
-        return directions_from_weights(network, w, options.count, layers)
-    return directions_from_samples(w, options.count, layers)
+        return directions_from_weights(network, w, count, layers)
+    return directions_from_samples(w, count, layers)
 
 
 def _labeled_samples(network: Network, labels: Labels, options: Any) -> FloatArray:

@@ -118,6 +118,16 @@ def test_sefa_command(command: Command, network: Network, tmp_path: Path):
     np.testing.assert_allclose(found.vectors, sefa_directions(network.generator, [2, 3, 4], 2), atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["pca", "sefa"])
+def test_as_many_directions_as_w_allows(command: Command, network: Network, tmp_path: Path, method: str):
+    """By default ten, but w may be smaller."""
+    assert network.w_dim < 10
+    kept = tmp_path / "d.npz"
+    flags = [f"--method={method}", "--num_samples=50", "--seeds=0", f"--save_directions={kept}"]
+    command("edit", *flags, f"--out={tmp_path / 'o.png'}")
+    assert len(directions_file.load(kept, network.num_ws, network.w_dim).vectors) == network.w_dim
+
+
 def test_labels_command(command: Command, network: Network, tmp_path: Path):
     """Labels of seeds, and the same of positions in a file with these seeds."""
     seeds = range(10, 40)
