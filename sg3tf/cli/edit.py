@@ -64,7 +64,9 @@ def define_flags(options: flags.FlagValues) -> None:
         "directions", None, "Directions written by --save_directions, instead of --method.", flag_values=options
     )
     flags.DEFINE_string("save_directions", None, ".npz file to write the directions to.", flag_values=options)
-    flags.DEFINE_integer("count", 10, "Number of directions for --method, at most the size of w.", lower_bound=1, flag_values=options)
+    flags.DEFINE_integer(
+        "count", 10, "Number of directions for --method, at most the size of w.", lower_bound=1, flag_values=options
+    )
     flags.DEFINE_list("direction", ["0"], "Names or numbers of the directions to show.", flag_values=options)
     flags.DEFINE_string(
         "strength", "-3:3:7", "Strengths in standard deviations: FIRST:LAST:COUNT, or one number.", flag_values=options
