@@ -13,7 +13,7 @@ from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names,
 from sg3tf.models.latent_ops import truncate
 from sg3tf.models.layers import MappingNetwork, mapping_variant
 from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
-from sg3tf.ops.backend import use_backend
+from sg3tf.models.stock_export import StockExportModel
 from sg3tf.utils.resolution import AnyResolution
 
 #: "const", "none", or seeds: int32 [N, 2].
@@ -44,7 +44,7 @@ def build_generator(config: AnyGeneratorConfig, **kwargs: Any) -> BaseGenerator:
     return _REGISTRY[type(config)](config, **kwargs)
 
 
-class BaseGenerator(keras.Model):
+class BaseGenerator(StockExportModel):
     """Generator of images from latents, available as `sg3tf.Generator`.
 
     Create one with `from_preset`, `sg3tf.load` or `build_generator`; this class is abstract. Weights are created on
@@ -178,30 +178,11 @@ class BaseGenerator(keras.Model):
         self._build_synthesis()
         self.built = True
 
-    def export(
-        self,
-        filepath: Any,
-        format: str = "tf_saved_model",
-        verbose: bool | None = None,
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Export as keras.Model does, with stock operations only; `sg3tf export` adds signatures and checks them.
-
-        Export a model that contains this one within `sg3tf.ops.use_backend("matmul")`; otherwise, nothing without sg3tf
-        can load it.
-
-        Args:
-            filepath, format, verbose, input_signature, **kwargs: as in keras.Model.export; `input_signature` defaults
-                to the inputs of `call`.
-        """
-        if input_signature is None:
-            signature: Any = keras.InputSpec("float32", (None, self.config.z_dim))
-            if self.config.label_dim:
-                signature = {"z": signature, "label": keras.InputSpec("float32", (None, self.config.label_dim))}
-            input_signature = [signature]
-        with use_backend("matmul"):
-            super().export(filepath, format, verbose, input_signature, **kwargs)
+    def input_signature(self) -> Any:
+        z = keras.InputSpec("float32", (None, self.config.z_dim))
+        if not self.config.label_dim:
+            return z
+        return {"z": z, "label": keras.InputSpec("float32", (None, self.config.label_dim))}
 
     def call(
         self,

@@ -23,7 +23,7 @@ from sg3tf.models.layers import (
 )
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.models.registration import register
-from sg3tf.ops.backend import use_backend
+from sg3tf.models.stock_export import StockExportModel
 from sg3tf.utils.resolution import AnyResolution, image_shape, pyramid
 
 
@@ -143,7 +143,7 @@ class DiscriminatorBlock(keras.layers.Layer):
 
 
 @register("Discriminator")
-class Discriminator(keras.Model):
+class Discriminator(StockExportModel):
     """The discriminator. It maps images to logits, which are high for real images.
 
     Its logits depend on the other images of a batch, whose size must be a multiple of `mbstd_group_size`, or smaller.
@@ -261,28 +261,11 @@ class Discriminator(keras.Model):
             self.mapping_network.build()
         self.built = True
 
-    def export(
-        self,
-        filepath: Any,
-        format: str = "tf_saved_model",
-        verbose: bool | None = None,
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Export as keras.Model does, with stock operations only.
-
-        Args:
-            filepath, format, verbose, input_signature, **kwargs: as in keras.Model.export; `input_signature` defaults
-                to the inputs of `call`.
-        """
-        if input_signature is None:
-            shape = image_shape(self.config.resolution, self.config.image_channels)
-            signature: Any = keras.InputSpec("float32", (None, *shape))
-            if self.config.label_dim:
-                signature = {"images": signature, "label": keras.InputSpec("float32", (None, self.config.label_dim))}
-            input_signature = [signature]
-        with use_backend("matmul"):
-            super().export(filepath, format, verbose, input_signature, **kwargs)
+    def input_signature(self) -> Any:
+        images = keras.InputSpec("float32", (None, *image_shape(self.config.resolution, self.config.image_channels)))
+        if not self.config.label_dim:
+            return images
+        return {"images": images, "label": keras.InputSpec("float32", (None, self.config.label_dim))}
 
     def call(self, images: Any, label: tf.Tensor | None = None) -> tf.Tensor:
         """Compute the logits of images.
