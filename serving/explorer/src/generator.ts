@@ -80,6 +80,7 @@ export class Generator {
   private mean: Promise<Float32Array> | null = null;
   private names: Promise<string[]> | null = null;
   private last: { ws: Float32Array; text: string } | null = null;
+  private drawn: { ws: Float32Array; transform: Float32Array; scale: number; png: Uint8Array } | null = null;
   private rowLimit = MOST_ROWS;
 
   private constructor(
@@ -98,15 +99,20 @@ export class Generator {
   }
 
   /**
-   * Return true if another connection is to the same model as this one: version, sizes and average style vector are
-   * equal. Without any pictures of this one, nothing is known about it, nor worth keeping.
+   * Return true if another connection is to the same model as this one: version, sizes, average style vector and the
+   * last picture are equal. Without any pictures of this one, nothing is known about it, nor worth keeping.
    */
   async isSameModel(other: Generator): Promise<boolean> {
     const isAlike = this.version === other.version && JSON.stringify(this.facts) === JSON.stringify(other.facts);
     if (!this.mean || !isAlike) return false;
     try {
       const [mine, theirs] = await Promise.all([this.mean, other.average()]);
-      return mine.every((value, i) => value === theirs[i]);
+      if (!mine.every((value, i) => value === theirs[i])) return false;
+      if (!this.drawn) return true;
+      // A tuned network has the average of the original.
+      const { ws, transform, scale, png } = this.drawn;
+      const [again] = await other.synthesize([ws], [transform], scale);
+      return png.length === again!.length && png.every((byte, i) => byte === again![i]);
     } catch {
       return false; // a busy server, for example
     }
@@ -256,7 +262,9 @@ export class Generator {
       scale: repeated(String(scale), all.length),
     };
     if (this.facts.canTransform) inputs.transform = transforms.map((matrix) => floats(matrix, [3, 3]));
-    return this.predictRows("synthesize_png", inputs, toBytes, signal);
+    const pngs = await this.predictRows("synthesize_png", inputs, toBytes, signal);
+    this.drawn = { ws: all[0]!, transform: transforms[0]!, scale, png: pngs[0]! };
+    return pngs;
   }
 
   /** Style vectors as JSON, cached because they do not change while a picture is moved. */

@@ -89,6 +89,24 @@ test("the same model is the same generator after a new connection, another one i
   expect(app.generator).not.toBe(second);
 });
 
+test("a network that draws the last picture differently is another one, although its average is equal", async () => {
+  const steerable = new Map(SIGNATURES);
+  steerable.set("synthesize_png", { inputs: { ws: [null, 2, 4], scale: [null] }, outputs: { png: [null] } });
+  const { app } = appOf(async () => steerable);
+  let picture = "first";
+  app.server.predict = async (_, signature) =>
+    signature === "map" ? [new Array(2).fill([0.5, 0, 0, 0])] : [{ b64: btoa(picture) }];
+  await app.connect();
+  const first = app.generator!;
+  await first.average();
+  await first.synthesize([new Float32Array(8)], [new Float32Array(9)]);
+  await app.connect();
+  expect(app.generator).toBe(first);
+  picture = "tuned";
+  await app.connect();
+  expect(app.generator).not.toBe(first);
+});
+
 test("a server that has come back without the model can be asked again", async () => {
   let answer = async () => SIGNATURES;
   const { app, notices, retries } = appOf(() => answer());
