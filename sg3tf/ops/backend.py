@@ -17,6 +17,7 @@ from sg3tf.ops._tf_private import in_xla_context
 #: "matmul": stock operations without compilation; no delay before the first image, and graphs for servers without XLA.
 BACKENDS = ("native", "xla", "matmul")
 VARIABLE = "SG3TF_OPS"
+MAX_NATIVE_FACTOR = 16
 
 # Process-wide rather than a context variable, because MirroredStrategy traces replicas in its own threads.
 _scopes: list[list[str]] = []
@@ -65,11 +66,14 @@ def training_backend() -> str:
     return "native" if native.available() else "xla"
 
 
-def select_backend(impl: str | None) -> str:
+def select_backend(impl: str | None, factor: int = 1, dtype: tf.DType = tf.float32) -> str:
     """Return the backend for one call in the current context.
 
     Args:
         impl: the operation's argument; None and "auto" defer to `use_backend` and SG3TF_OPS.
+        factor: the largest sampling rate factor. Beyond MAX_NATIVE_FACTOR, stock operations take the place of native
+            ones, whose working memory grows with its square.
+        dtype: of the images. Likewise, GPUs have no native kernel for float64 under XLA.
 
     Raises:
         ValueError: unknown name.
@@ -84,9 +88,11 @@ def select_backend(impl: str | None) -> str:
         native.require()
     if name == "auto":
         name = "native" if native.available() else "matmul"
-    if not in_xla_context() or (name == "native" and native.available_under_xla()):
-        return name
-    return "xla"
+    if in_xla_context():
+        has_kernel = dtype != tf.float64 or not tf.config.get_visible_devices("GPU")
+        is_native = name == "native" and factor <= MAX_NATIVE_FACTOR and has_kernel and native.available_under_xla()
+        return "native" if is_native else "xla"
+    return "matmul" if name == "native" and factor > MAX_NATIVE_FACTOR else name
 
 
 def selects_cpu_kernel(impl: str | None) -> bool:

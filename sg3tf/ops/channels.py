@@ -79,7 +79,7 @@ def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
             dy = with_shape_of(x, dy)
             return _scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)
 
-        return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
+        return tf.cast(at_least_float32(x) * factors[:, None, None, :], x.dtype), gradient
 
     return apply(x, factors)
 
@@ -103,6 +103,7 @@ def _native_scale_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
 @tf.RegisterGradient("Sg3>SumPixels")
 def _native_sum_gradient(op: Any, d_sums: tf.Tensor) -> list[tf.Tensor]:
+    d_sums = tf.convert_to_tensor(d_sums)  # that of tf.gather is sparse
     if len(op.inputs) == 2:
         return [_scale(image, d_sums, has_kernel=True) for image in reversed(op.inputs)]
     (x,) = op.inputs

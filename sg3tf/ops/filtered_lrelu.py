@@ -15,7 +15,7 @@ from sg3tf.ops import native
 from sg3tf.ops._tf_private import in_xla_context, is_recorded
 from sg3tf.ops.backend import select_backend
 from sg3tf.ops.channels import sum_pixels
-from sg3tf.ops.geometry import Resampling
+from sg3tf.ops.geometry import Resampling, factors
 from sg3tf.ops.native import encode, native_attributes, native_resampling
 from sg3tf.ops.stock import Axes, BandedMatmulLowering, Counts, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
 from sg3tf.ops.tensors import at_least_float32, batch_free_spec, check_images, tensor_spec, with_shape_of
@@ -29,8 +29,8 @@ def filtered_lrelu(
     down_taps: ArrayLike | None,
     bias: tf.Tensor | None = None,
     *,
-    up: int = 1,
-    down: int = 1,
+    up: int | Sequence[int] = 1,
+    down: int | Sequence[int] = 1,
     pad: Sequence[int] = (0, 0, 0, 0),
     gain: float = 2**0.5,
     slope: float = 0.2,
@@ -44,7 +44,7 @@ def filtered_lrelu(
         x: [N, H, W, C], any floating dtype; H, W and C must be static.
         up_taps, down_taps: constant filters, [K] (separable) or [Kh, Kw]; None for no filter.
         bias: [C], or None.
-        up, down: sampling rate factors before and after the nonlinearity.
+        up, down: sampling rate factors before and after the nonlinearity, ints or (y, x).
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
         gain: factor on the result of the leaky ReLU.
         slope: slope of the leaky ReLU for negative values, 0 to 1 (1: linear).
@@ -85,16 +85,18 @@ def filtered_lrelu(
 
     # Leaky ReLU commutes with a positive factor, so the upsampling filter applies the gain.
     dtype = x.dtype.as_numpy_dtype
-    upsample = Resampling.create(up_taps, up, 1, pad, flip_filter, up**2 * gain, dtype)
+    up_y, up_x = factors("up", up)
+    upsample = Resampling.create(up_taps, (up_y, up_x), 1, pad, flip_filter, up_y * up_x * gain, dtype)
     downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0, dtype)
     downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))  # raises if a filter does not fit
     bound = None if clamp is None or math.isinf(clamp) else float(clamp)
-    impl = select_backend(impl)
+    factor = max(upsample.factor, downsample.factor)
+    impl = select_backend(impl, factor, x.dtype)
     if impl == "native":
         return _native(x, bias, upsample, downsample, float(slope), bound)
-    if impl == "matmul" and up_taps is down_taps is None and (up, down, *pad) == (1, 1, 0, 0, 0, 0):
-        return _pointwise(x, bias, gain, slope, bound)
     nonlinearity = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
+    if impl == "matmul" and up_taps is down_taps is None and factor == 1 and not any(pad):
+        return _pointwise(x, bias, gain, nonlinearity)
     return _stock(x, bias, _Kernel(nonlinearity, (upsample.filter.taps, downsample.filter.taps), impl))
 
 
@@ -169,14 +171,13 @@ class _Nonlinearity:
     def value(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """Return y for x and bias."""
         z = self._upsampled(x + bias, taps, lowering)
-        z = z.map(lambda phase: _activation(phase, self.slope, self.clamp))
-        return _downsampled(z, taps[1], self.down, lowering)
+        return _downsampled(z.map(self.activation), taps[1], self.down, lowering)
 
     def tangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """Return the Jacobian at x + bias times v, which has the shape of x."""
         z = self._upsampled(x + bias, taps, lowering)
         v_up = self._upsampled(v, taps, lowering)
-        return _downsampled(z.map(self._times_derivative, v_up), taps[1], self.down, lowering)
+        return _downsampled(z.map(self.times_derivative, v_up), taps[1], self.down, lowering)
 
     def cotangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """Return the transposed Jacobian at x + bias times v, which has the shape of y."""
@@ -184,30 +185,34 @@ class _Nonlinearity:
         counts = _lcm_phases(lowering.output_phases(self.up), lowering.output_phases(axes))
         z = lowering.resample(PolyphaseSignal.from_dense(x + bias), taps[0], self.up, counts)
         v_up = lowering.resample(PolyphaseSignal.from_dense(v), _reversed(taps[1]), axes, counts)
-        z = z.map(self._times_derivative, v_up)
+        z = z.map(self.times_derivative, v_up)
         return _downsampled(z, _reversed(taps[0]), _adjoint(self.up, *x.shape[1:3]), lowering)
 
     def _upsampled(self, x: tf.Tensor, taps: _Filters, lowering: Lowering) -> PolyphaseSignal:
         return lowering.resample(PolyphaseSignal.from_dense(x), taps[0], self.up, lowering.output_phases(self.up))
 
-    def _times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """Return v times d act / dz, which is slope or 1, or 0 where clamped."""
+    def activation(self, z: tf.Tensor) -> tf.Tensor:
+        """Return the leaky ReLU of z, clamped."""
+        # tf.nn.leaky_relu rounds its slope to float32.
+        z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
+        return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
+
+    def times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        """Return v times the derivative of the activation, which is slope or 1, or 0 where clamped."""
         factor = tf.where(z < 0, tf.constant(self.slope, z.dtype), tf.ones([], z.dtype))
         if self.clamp is not None:
             factor = tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
         return factor * v
 
 
-def _pointwise(x: tf.Tensor, bias: tf.Tensor, gain: float, slope: float, clamp: float | None) -> tf.Tensor:
-    """Leaky ReLU without filters, in float32 or better, with TensorFlow's own gradients."""
-    z = (at_least_float32(x) + at_least_float32(bias)) * gain
-    return tf.cast(_activation(z, slope, clamp), x.dtype)
+def _pointwise(x: tf.Tensor, bias: tf.Tensor, gain: float, nonlinearity: _Nonlinearity) -> tf.Tensor:
+    """Leaky ReLU without filters, in float32 or better."""
 
+    @tf.custom_gradient  # TensorFlow's derivative at 0 is the slope, and at the clamp 1
+    def activate(z: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return nonlinearity.activation(z), lambda dy: nonlinearity.times_derivative(z, dy)
 
-def _activation(z: tf.Tensor, slope: float, clamp: float | None) -> tf.Tensor:
-    # tf.nn.leaky_relu rounds its slope to float32.
-    z = tf.maximum(z, slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, slope)
-    return z if clamp is None else tf.clip_by_value(z, -clamp, clamp)
+    return tf.cast(activate((at_least_float32(x) + at_least_float32(bias)) * gain), x.dtype)
 
 
 def _downsampled(z: PolyphaseSignal, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
@@ -250,7 +255,11 @@ class _Kernel:
         tensors = tuple(tf.stop_gradient(t) for t in tensors)
         dtype = tensors[0].dtype
         if self.impl == "matmul":
-            wide = [at_least_float32(t) for t in tensors]
+            *directions, x, bias = (at_least_float32(t) for t in tensors)
+            if self.nonlinearity.clamp is not None and dtype == tf.float16:
+                # An overflow, which the clamp would bound, times a zero of the banded matrices would be NaN.
+                x = tf.clip_by_value(x, dtype.min, dtype.max)
+            wide = (*directions, x, bias)
             return tf.cast(method(self.nonlinearity, *wide, self.filters, BandedMatmulLowering()), dtype)
         up, down = self.filters
         taps = [tf.constant(t, at_least_float32(tensors[0]).dtype) for t in (*up, *down)]

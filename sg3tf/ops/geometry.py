@@ -154,8 +154,8 @@ class Resampling:
         Raises:
             ValueError: invalid argument; the message gives its value and the remedy.
         """
-        up_y, up_x = _factors("up", up)
-        down_y, down_x = _factors("down", down)
+        up_y, up_x = factors("up", up)
+        down_y, down_x = factors("down", down)
         if np.shape(pad) != (4,) or any(int(p) != p for p in pad):
             raise ValueError(f"pad={pad!r}: give four integers (top, bottom, left, right)")
         top, bottom, left, right = (int(p) for p in pad)
@@ -170,6 +170,11 @@ class Resampling:
         """Return the transposed map, whose output has size `height` x `width`."""
         axes = self.axes[0].adjoint(height), self.axes[1].adjoint(width)
         return Resampling(axes, self.filter.adjoint())
+
+    @property
+    def factor(self) -> int:
+        """The largest sampling rate factor."""
+        return max(max(axis.up, axis.down) for axis in self.axes)
 
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the output.
@@ -186,7 +191,12 @@ class Resampling:
         return size
 
 
-def _factors(name: str, value: Any) -> tuple[int, int]:
+def factors(name: str, value: Any) -> tuple[int, int]:
+    """Return sampling rate factors as a pair (y, x).
+
+    Raises:
+        ValueError: they are neither a positive integer nor a pair of them; the message calls them `name`.
+    """
     pair = (value, value) if np.ndim(value) == 0 else tuple(value)
     if len(pair) != 2 or any(int(p) != p or p < 1 for p in pair):
         raise ValueError(f"{name}={value!r}: give a positive integer or a pair (y, x) of them")

@@ -63,7 +63,7 @@ def upfirdn2d(
     x = check_images(x)
     resampling = Resampling.create(taps, up, down, pad, flip_filter, gain, x.dtype.as_numpy_dtype)
     resampling.out_size(x.shape[1], x.shape[2])  # raises if the filter does not fit
-    impl = select_backend(impl)
+    impl = select_backend(impl, resampling.factor, x.dtype)
     return _native(x, resampling) if impl == "native" else _stock(x, resampling, impl)
 
 

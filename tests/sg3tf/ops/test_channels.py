@@ -172,6 +172,21 @@ def test_sums_of_16_bit_numbers_are_float32(dtype: tf.DType, impl: str) -> None:
 
 
 @WITH_BACKENDS
+def test_factors_beyond_16_bits(impl: str) -> None:
+    y = scale_channels(tf.constant([[[[1e-3]]]], tf.float16), [[1e5]], impl=impl)
+    assert y.numpy().item() == np.float16(np.float32(np.float16(1e-3)) * 1e5)
+
+
+@WITH_BACKENDS
+def test_sparse_gradients(impl: str) -> None:
+    x = tf.constant(images(1), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.gather(sum_pixels(x, impl=impl), [1, 0])
+    np.testing.assert_array_equal(tape.gradient(y, x), np.ones(x.shape))
+
+
+@WITH_BACKENDS
 def test_factors_of_another_type(impl: str) -> None:
     x, factors = tf.constant(images(1), tf.float32), tf.constant(numbers(2, 2, 3))
     with tf.GradientTape() as tape:

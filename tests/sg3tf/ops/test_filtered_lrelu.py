@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sg3tf.models.filters import low_pass
-from sg3tf.ops import filtered_lrelu, scale_channels
+from sg3tf.ops import filtered_lrelu, scale_channels, upfirdn2d
 from tests.conftest import Golden
 from tests.helpers import contexts
 from tests.helpers.backends import BACKENDS
@@ -270,6 +270,50 @@ def test_nan_propagates(impl: str, dtype: tf.DType) -> None:
 
 
 @pytest.mark.parametrize("impl", BACKENDS)
+@pytest.mark.parametrize("dtype", [tf.float64, tf.float32, tf.float16], ids=lambda dtype: dtype.name)
+def test_derivatives_at_the_kinks(impl: str, dtype: tf.DType) -> None:
+    """Zero has the derivative of positive numbers; the clamp itself that of what lies beyond it."""
+    x = tf.reshape(tf.constant([0.0, -0.0, 2.0, -10.0, 1.0, -1.0], dtype), [1, 6, 1, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = filtered_lrelu(x, None, None, gain=1.0, slope=0.25, clamp=2.0, impl=impl)
+    assert tape.gradient(y, x).numpy().ravel().tolist() == [1, 1, 0, 0, 1, 0.25]
+
+
+@pytest.mark.parametrize("impl", BACKENDS)
+def test_clamp_bounds_an_overflow(impl: str) -> None:
+    x = np.where(np.arange(90).reshape(1, 6, 5, 3) == 46, np.inf, 0.0)
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(x, tf.float16)
+        tape.watch(inputs)
+        y = filtered_lrelu(inputs, impl=impl, **CASES["up 2, down 2"])
+    assert np.all(np.isfinite(y)) and np.max(np.abs(y)) > 100
+    assert np.all(np.isfinite(tape.gradient(y, inputs)))
+
+
+@pytest.mark.parametrize("impl", BACKENDS)
+def test_factors_of_each_axis(impl: str) -> None:
+    x = tf.constant(images(1))
+    y = filtered_lrelu(x, None, None, up=(2, 1), down=(1, 3), gain=1.0, clamp=0.5, impl=impl)
+    up = upfirdn2d(x, None, up=(2, 1), gain=2.0, impl="matmul")
+    z = tf.clip_by_value(tf.maximum(up, 0.2 * up), -0.5, 0.5)
+    np.testing.assert_allclose(y, upfirdn2d(z, None, down=(1, 3), impl="matmul"), rtol=0, atol=1e-12)
+
+
+@pytest.mark.native
+def test_large_factors() -> None:
+    """Working memory of the native kernels would grow with the square of the factor."""
+    x = tf.constant(images(1, (1, 4, 4, 1)))
+    for factors in ({"down": 100_000}, {"up": 20}):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = upfirdn2d(x, None, impl="native", **factors)
+        assert y[0, 0, 0, 0] == x[0, 0, 0, 0] and tape.gradient(y, x)[0, 0, 0, 0] == 1
+    y = filtered_lrelu(x, None, None, down=100_000, gain=1.0, slope=1.0, impl="native")
+    assert y.numpy().tolist() == [[[[x[0, 0, 0, 0]]]]]
+
+
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
 def test_bias_gradients_of_many_pixels_are_summed_in_float32(impl: str, dtype: tf.DType) -> None:
     """16-bit sums stop growing at 256 and 2048."""
@@ -319,6 +363,7 @@ def test_left_out_arguments() -> None:
         ({"bias": np.zeros(4)}, r"bias of shape \(4,\): give \[3\]"),
         ({"bias": np.zeros([1, 3])}, r"bias of shape \(1, 3\): give \[3\]"),
         ({"up": 0}, "up=0: give a positive integer"),
+        ({"up": (2, 2, 2)}, r"up=\(2, 2, 2\): give a positive integer or a pair"),
         ({"down": 2.5}, "down=2.5: give a positive integer"),
         ({"pad": (0, 0)}, r"pad=\(0, 0\): give four"),
         ({"up_taps": []}, r"taps of shape \(0,\): give"),
