@@ -21,11 +21,15 @@ from serving.server.inputs import (
     check_inputs,
     check_per_image_shape,
     check_ranges,
+    check_specs,
+    num_brackets,
     per_image_shapes,
 )
 from sg3tf.utils import saved_models
 
 DEFAULT_SIGNATURE = "serving_default"
+# Lists and objects that JSON may always have, so that too many rows have an error that names their limit.
+_LEAST_BRACKETS = 2**16
 # Signatures that look something up in a table; in a queue, they would wait for images.
 _LOOKUPS = ("label", "class_name", "label_scale")
 # The batching kernel's queues outlive the model, so their names must not be reused.
@@ -67,6 +71,12 @@ class ServedModel:
             name: per_image_shapes(definition) if self._is_generator else {}
             for name, definition in self.signature_defs.items()
         }
+        brackets = [
+            num_brackets(definition, self.per_image_shapes[name], self._max_rows)
+            for name, definition in self.signature_defs.items()
+        ]
+        #: Largest number of lists and objects in the JSON of a request; None for no limit.
+        self.max_brackets = None if None in brackets else max([_LEAST_BRACKETS, *brackets])
         self._loaded = saved_models.load(path)
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():
@@ -85,6 +95,14 @@ class ServedModel:
             known = ", ".join(sorted(self.signature_defs))
             message = f"Serving signature key {name!r} not found; this model has {known}"
             raise not_found(message) from None
+
+    def check_specs(self, signature: str, specs: Mapping[str, tf.TensorSpec]) -> None:
+        """Check names, types and shapes of inputs that have not been read yet.
+
+        Raises:
+            RequestError: the signature is unknown, or does not take them.
+        """
+        check_specs(self.signature_def(signature), specs, self._max_rows)
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one request.
