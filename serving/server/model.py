@@ -28,8 +28,8 @@ from serving.server.inputs import (
 from sg3tf.utils import saved_models
 
 DEFAULT_SIGNATURE = "serving_default"
-# Lists and objects that JSON may always have, so that too many rows have an error that names their limit.
-_LEAST_BRACKETS = 2**16
+# Further lists and objects that JSON may have, so that the error of too many rows names their limit.
+_MORE_BRACKETS = 2**16
 # Signatures that look something up in a table; in a queue, they would wait for images.
 _LOOKUPS = ("label", "class_name", "label_scale")
 # The batching kernel's queues outlive the model, so their names must not be reused.
@@ -75,8 +75,9 @@ class ServedModel:
             num_brackets(definition, self.per_image_shapes[name], self._max_rows)
             for name, definition in self.signature_defs.items()
         ]
+        known = [number for number in brackets if number is not None]
         #: Largest number of lists and objects in the JSON of a request; None for no limit.
-        self.max_brackets = None if None in brackets else max([_LEAST_BRACKETS, *brackets])
+        self.max_brackets = max(known, default=0) + _MORE_BRACKETS if len(known) == len(brackets) else None
         self._loaded = saved_models.load(path)
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():
