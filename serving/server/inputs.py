@@ -99,17 +99,21 @@ def _check_one(name: str, spec: tf.TensorSpec, dtype: tf.DType, shape: tf.Tensor
         raise invalid(f"{name!r} has shape {spec.shape.as_list()}; it must be {_shape_text(shape)}")
 
 
-def num_brackets(
-    definition: meta_graph_pb2.SignatureDef, per_image: Mapping[str, tuple[int, ...]], max_rows: int
+def num_marks(
+    definition: meta_graph_pb2.SignatureDef,
+    per_image: Mapping[str, tuple[int, ...]],
+    max_rows: int,
+    text_commas: int | None,
 ) -> int | None:
-    """Return the largest number of lists and objects in the JSON of a request; None if it has no limit.
+    """Return the largest number of lists, objects and commas in the JSON of a request; None if it has no limit.
 
     Args:
         definition: the signature.
         per_image: see `per_image_shapes`.
         max_rows: largest batch; 0 for no limit.
+        text_commas: largest number of commas in a text; None for no limit.
     """
-    total = 3 + max_rows  # the request, its columns or its list of rows, and the rows
+    total = 3 + 2 * max_rows  # the request, its columns or its list of rows, and the rows with their commas
     for name, info in definition.inputs.items():
         shape = tf.TensorShape(info.tensor_shape)
         if name in per_image:
@@ -118,9 +122,27 @@ def num_brackets(
             shape = tf.TensorShape([max_rows, *shape[1:]])
         if not (max_rows and shape.is_fully_defined()):
             return None
-        sizes = list(accumulate(shape, operator.mul, initial=1))  # lists at each depth, then elements
-        total += sum(sizes if info.dtype == types_pb2.DT_STRING else sizes[:-1])  # binary ones are objects
+        *lists, elements = accumulate(shape, operator.mul, initial=1)  # lists at each depth
+        total += 2 * sum(lists) + elements + max_rows  # each with a comma; the last for that in the object of a row
+        if info.dtype == types_pb2.DT_STRING:
+            if text_commas is None:
+                return None
+            total += elements * (1 + text_commas)  # binary ones are objects
     return total
+
+
+def check_marks(body: bytes | bytearray, most: int | None, max_rows: int) -> None:
+    """Reject JSON with more lists, objects and commas than `most` before it is parsed.
+
+    No other thread runs while it is parsed, and each of them takes memory.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, with `max_rows`.
+    """
+    marks = sum(map(body.count, (b"[", b"{", b",")))
+    if most is not None and marks > most:
+        what = f"the JSON has {marks} lists, objects and commas"
+        raise invalid(f"{what}; send at most {max_rows} rows in one request")  # clients read this number
 
 
 def _signature_text(definition: meta_graph_pb2.SignatureDef) -> str:

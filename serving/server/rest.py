@@ -523,7 +523,9 @@ def _predict(
 
     def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
         nonlocal by_row
-        request = read_request(read_body(), model.max_brackets)
+        body = read_body()
+        model.check_json(body)
+        request = read_request(body)
         by_row = ROW in request
         signature = request.get("signature_name", "")
         if not isinstance(signature, str):

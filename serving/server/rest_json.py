@@ -24,19 +24,12 @@ ROW, COLUMN = "instances", "inputs"
 _PIECE = 1 << 12
 
 
-def read_request(body: bytes | bytearray, max_brackets: int | None) -> dict[str, Any]:
+def read_request(body: bytes | bytearray) -> dict[str, Any]:
     """Parse the JSON object in `body`.
 
-    Args:
-        body: the request.
-        max_brackets: largest number of lists and objects, which take much time and memory; None for no limit.
-
     Raises:
-        RequestError: INVALID_ARGUMENT, if it is not a JSON object, or has more lists and objects.
+        RequestError: INVALID_ARGUMENT, if it is not a JSON object.
     """
-    brackets = body.count(b"[") + body.count(b"{")
-    if max_brackets is not None and brackets > max_brackets:
-        raise invalid(f"the JSON has {brackets} lists and objects; requests to this model have at most {max_brackets}")
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -8,8 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from serving.server.errors import RequestError
-from serving.server.inputs import check_classes, num_brackets, per_image_shapes
-from serving.server.rest_json import read_request
+from serving.server.inputs import check_classes, check_marks, num_marks, per_image_shapes
 
 
 def signature(**inputs):
@@ -27,7 +26,7 @@ IMAGES = signature(images=(tf.uint8, [None, 8, 8, 1]), names=(tf.string, [None, 
 
 
 @pytest.mark.parametrize("definition", [MIX, IMAGES], ids=["mix", "images"])
-def test_the_largest_request_fits_its_number_of_brackets(definition):
+def test_the_largest_request_fits_its_number_of_marks(definition):
     shapes = per_image_shapes(definition)
     columns = {}
     for name, info in definition.inputs.items():
@@ -35,19 +34,20 @@ def test_the_largest_request_fits_its_number_of_brackets(definition):
         value = {"b64": "eA=="} if name == "names" else 1
         columns[name] = np.full((7, *sizes), value).tolist()
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    most = num_brackets(definition, shapes, max_rows=7)
+    most = num_marks(definition, shapes, max_rows=7, text_commas=2)
     for form in ({"inputs": columns}, {"instances": rows}):
         body = json.dumps(form).encode()
-        assert most - 10 <= body.count(b"[") + body.count(b"{") <= most
-        assert read_request(body, most) == form
+        check_marks(body, most, 7)
+        with pytest.raises(RequestError, match="lists, objects and commas; send at most 7 rows in one request"):
+            check_marks(body, most // 3, 7)
 
 
 def test_requests_without_a_limit():
-    assert num_brackets(MIX, per_image_shapes(MIX), max_rows=0) is None
-    assert num_brackets(MIX, {}, max_rows=7) is None
-    assert num_brackets(signature(x=(tf.float32, [None, None])), {}, max_rows=7) is None
-    with pytest.raises(RequestError, match="the JSON has 5 lists and objects; requests to this model have at most 4"):
-        read_request(b'{"inputs": [{}, {}, []]}', 4)
+    assert num_marks(MIX, per_image_shapes(MIX), max_rows=0, text_commas=2) is None
+    assert num_marks(MIX, {}, max_rows=7, text_commas=2) is None
+    assert num_marks(IMAGES, {}, max_rows=7, text_commas=None) is None
+    assert num_marks(signature(x=(tf.float32, [None, None])), {}, max_rows=7, text_commas=2) is None
+    check_marks(b"[]" * 10**6, None, 0)
 
 
 def test_errors_show_the_start_of_a_long_text():
