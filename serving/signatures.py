@@ -207,8 +207,10 @@ class ServedGenerator(tf.Module):
         label = tf.cast(equal, tf.float32) @ tf.one_hot(list(numbers.values()), dim)
         is_known = tf.reduce_any(equal, axis=1)
         if self._classes:
-            parts = tf.strings.split(class_name, ",")
-            equal = tf.strings.strip(parts.flat_values)[:, tf.newaxis] == tf.constant(self._classes)
+            # At most as many parts as classes, as each takes a row; the last one then has the other commas.
+            parts = tf.strings.split(class_name, ",", maxsplit=len(self._classes) - 1)
+            whole = tf.constant(["," not in name for name in self._classes])
+            equal = whole & (tf.strings.strip(parts.flat_values)[:, tf.newaxis] == tf.constant(self._classes))
             count, row = tf.shape(class_name)[0], parts.value_rowids()
             several = tf.math.unsorted_segment_max(tf.cast(equal, tf.float32), row, count)
             label = tf.where(is_known[:, tf.newaxis], label, several)  # a class name may contain commas

@@ -40,6 +40,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+#: Formats that Pillow recognizes and cannot read; vector graphics, for which it may run Ghostscript; and IPTC, whose
+#: reader opens a picture within the file, of any format.
+NOT_DECODED = frozenset({"MPEG", "HDF5", "GRIB", "BUFR", "EPS", "WMF", "IPTC"})
+
 # Magic bytes of common formats. TIFF is left out: it is also the container of cameras' raw files, of which Pillow would
 # read the thumbnail.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n")
@@ -74,7 +78,7 @@ def _brand(head: bytes) -> bytes:
 
 
 def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Open an image file in any format that Pillow reads, and HEIC if pillow-heif is installed.
+    """Open an image file in any format that Pillow reads except `NOT_DECODED`, and HEIC if pillow-heif is installed.
 
     Raises:
         ValueError: the file is not an image, or the package for its format is missing.
@@ -83,11 +87,11 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """
     try:
         with _without_warnings(UserWarning):  # about unused EXIF entries
-            return Image.open(source)
+            return Image.open(source, formats=_formats())
     except UnidentifiedImageError as error:
         brand = _brand(_head(source))
         if brand in _HEIF_BRANDS and _register_heif():
-            return Image.open(source)
+            return Image.open(source, formats=_formats())
         if brand in _HEIF_BRANDS:
             raise ValueError("is a HEIC image: pip install pillow-heif") from error
         if brand in _AVIF_BRANDS and not features.check("avif"):
@@ -95,6 +99,11 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         if brand in _AVIF_BRANDS:
             raise ValueError("is a damaged AVIF image") from error
         raise ValueError("is not an image that Pillow can read") from error
+
+
+def _formats() -> list[str]:
+    Image.init()  # only the first call takes time
+    return [name for name in Image.ID if name not in NOT_DECODED]
 
 
 @contextmanager

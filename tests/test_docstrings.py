@@ -32,8 +32,8 @@ OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 #: Classes for which an example would show nothing, besides exceptions and protocols.
 WITHOUT_EXAMPLE = {
-    "sg3tf.convert.safe_pickle.Foreign": "stands for an object of a pickle that is not made",
-    "sg3tf.convert.safe_pickle.Global": "result of load where a pickle names something and does not call it",
+    "sg3tf.utils.safe_pickle.Foreign": "stands for an object of a pickle that is not made",
+    "sg3tf.utils.safe_pickle.Global": "result of load where a pickle names something and does not call it",
     "sg3tf.generate.network.ExportedNetwork": "abstract; open_network returns its subclasses",
     "sg3tf.image_files.Decoded": "result of decode",
     "sg3tf.models.configs.VariantFields": "base of the configurations",

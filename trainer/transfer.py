@@ -14,7 +14,6 @@ from sg3tf import Discriminator
 from sg3tf.convert import nvidia_pickle
 from sg3tf.convert.from_pickle import build_model
 from sg3tf.convert.official_network import OfficialNetwork
-from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.weights import ParameterMismatchError
 from sg3tf.data.labels import original_numbers
 from sg3tf.models import hub
@@ -22,6 +21,7 @@ from sg3tf.models.discriminator_loading import existing_discriminator_beside
 from sg3tf.models.loading import class_names, load_model
 from sg3tf.models.run_folder import OPTIONS
 from sg3tf.utils.error_text import first_line
+from sg3tf.utils.safe_pickle import PickleError
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError

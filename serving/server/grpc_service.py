@@ -38,7 +38,7 @@ from serving.server.model_config import model_config
 from serving.server.model_manager import ModelManager, Version, VersionStatus
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
-from serving.server.tensors import to_array, to_proto
+from serving.server.tensors import to_arrays, to_proto, to_spec
 from serving.server.version_policy import policy_from_config
 
 _logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def make_grpc_server(
     # A port in use must be an error; by default, gRPC would share it with the other server.
     options.append(("grpc.so_reuseport", 0))
     threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
-    interceptors = [*([KeyInterceptor(key)] if key else []), ParsingInterceptor()]
+    health_threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "health")  # started as they are needed
+    interceptors = [*([KeyInterceptor(key)] if key else []), ParsingInterceptor(health_threads=health_threads)]
     server = grpc.server(threads, options=options, interceptors=interceptors)
     service = PredictionService(predictor, max_bytes, as_tensor_content)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
@@ -92,8 +93,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
         def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
             _check_filter(request.output_filter, model.signature_def(signature).outputs)
-            inputs = {name: to_array(name, proto, self._max_bytes) for name, proto in request.inputs.items()}
-            return signature, inputs
+            specs = {name: to_spec(name, proto) for name, proto in request.inputs.items()}
+            model.check_specs(signature, specs)
+            return signature, to_arrays(request.inputs, specs, self._max_bytes)
 
         def write(model: ServedModel, outputs: dict[str, np.ndarray]) -> predict_pb2.PredictResponse:
             response = predict_pb2.PredictResponse()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import LARGEST_SCALE
 from serving.server.errors import TooManyRowsError, invalid
 from sg3tf.utils.class_names import describe_class_name, label_of
+from sg3tf.utils.error_text import shown
 
 # --- Checks against the signature, whose errors name the input --------------------------------------------------------
 
@@ -31,19 +35,44 @@ def check_inputs(
     Raises:
         RequestError: INVALID_ARGUMENT.
     """
-    missing = sorted(set(definition.inputs) - set(inputs))
-    unknown = sorted(set(inputs) - set(definition.inputs))
+    specs = {name: tf.TensorSpec(value.shape, tf.as_dtype(value.dtype)) for name, value in inputs.items()}
+    rows = check_specs(definition, specs, max_rows)
+    for name in sorted(inputs):
+        if specs[name].dtype.is_floating and not np.isfinite(inputs[name]).all():
+            dtype = specs[name].dtype.name
+            raise invalid(f"{name!r} has NaN or infinite values; all must be finite {dtype} numbers")
+    return rows
+
+
+def check_specs(
+    definition: meta_graph_pb2.SignatureDef, specs: Mapping[str, tf.TensorSpec], max_rows: int
+) -> int | None:
+    """Check names, types and shapes, which are known before the arrays are.
+
+    Args:
+        definition: the signature.
+        specs: input name -> shape and type.
+        max_rows: largest batch; 0 for no limit.
+
+    Returns:
+        Number of rows N, or None if no input has a batch axis.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT.
+    """
+    missing = sorted(set(definition.inputs) - set(specs))
+    unknown = sorted(set(specs) - set(definition.inputs))
     if missing or unknown:
         parts = [f"input {name!r} is missing" for name in missing]
         parts += [f"input {name!r} is unknown" for name in unknown]
         raise invalid(f"{'; '.join(parts)}; this signature takes {_signature_text(definition)}")
     first: tuple[str, int] | None = None
-    for name in sorted(inputs):
+    for name in sorted(specs):
         shape = tf.TensorShape(definition.inputs[name].tensor_shape)
-        _check_one(name, inputs[name], tf.as_dtype(definition.inputs[name].dtype), shape)
+        _check_one(name, specs[name], tf.as_dtype(definition.inputs[name].dtype), shape)
         if not has_batch_axis(shape):
             continue
-        rows = inputs[name].shape[0]
+        rows = specs[name].shape[0]
         _check_rows(name, rows, max_rows)
         first = first or (name, rows)
         if first[1] != rows:
@@ -63,14 +92,57 @@ def _check_rows(name: str, rows: int, max_rows: int) -> None:
         raise TooManyRowsError(name, rows, max_rows)
 
 
-def _check_one(name: str, value: np.ndarray, dtype: tf.DType, shape: tf.TensorShape) -> None:
-    if tf.as_dtype(value.dtype) != dtype:
-        got = tf.as_dtype(value.dtype).name
-        raise invalid(f"{name!r} has dtype {got}; it must be {dtype.name}")
-    if not shape.is_compatible_with(value.shape):
-        raise invalid(f"{name!r} has shape {list(value.shape)}; it must be {_shape_text(shape)}")
-    if dtype.is_floating and not np.isfinite(value).all():
-        raise invalid(f"{name!r} has NaN or infinite values; all must be finite {dtype.name} numbers")
+def _check_one(name: str, spec: tf.TensorSpec, dtype: tf.DType, shape: tf.TensorShape) -> None:
+    if spec.dtype != dtype:
+        raise invalid(f"{name!r} has dtype {spec.dtype.name}; it must be {dtype.name}")
+    if not shape.is_compatible_with(spec.shape):
+        raise invalid(f"{name!r} has shape {spec.shape.as_list()}; it must be {_shape_text(shape)}")
+
+
+def num_marks(
+    definition: meta_graph_pb2.SignatureDef,
+    per_image: Mapping[str, tuple[int, ...]],
+    max_rows: int,
+    text_commas: int | None,
+) -> int | None:
+    """Return the largest number of lists, objects and commas in the JSON of a request; None if it has no limit.
+
+    Args:
+        definition: the signature.
+        per_image: see `per_image_shapes`.
+        max_rows: largest batch; 0 for no limit.
+        text_commas: largest number of commas in a text; None for no limit.
+    """
+    total = 3 + 2 * max_rows  # the request, its columns or its list of rows, and the rows with their commas
+    for name, info in definition.inputs.items():
+        shape = tf.TensorShape(info.tensor_shape)
+        if name in per_image:
+            shape = tf.TensorShape([max_rows, *per_image[name]])
+        elif has_batch_axis(shape):
+            shape = tf.TensorShape([max_rows, *shape[1:]])
+        if not (max_rows and shape.is_fully_defined()):
+            return None
+        *lists, elements = accumulate(shape, operator.mul, initial=1)  # lists at each depth
+        total += 2 * sum(lists) + elements + max_rows  # each with a comma; the last for that in the object of a row
+        if info.dtype == types_pb2.DT_STRING:
+            if text_commas is None:
+                return None
+            total += elements * (1 + text_commas)  # binary ones are objects
+    return total
+
+
+def check_marks(body: bytes | bytearray, most: int | None, max_rows: int) -> None:
+    """Reject JSON with more lists, objects and commas than `most` before it is parsed.
+
+    No other thread runs while it is parsed, and each of them takes memory.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, with `max_rows`.
+    """
+    marks = sum(map(body.count, (b"[", b"{", b",")))
+    if most is not None and marks > most:
+        what = f"the JSON has {marks} lists, objects and commas"
+        raise invalid(f"{what}; send at most {max_rows} rows in one request")  # clients read this number
 
 
 def _signature_text(definition: meta_graph_pb2.SignatureDef) -> str:
@@ -119,7 +191,7 @@ def check_classes(texts: np.ndarray, classes: Sequence[str], dim: int) -> None:
     """
     for text in (value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in texts):
         if label_of(text, classes, dim) is None:
-            raise invalid(f"'class_name' is {text!r}; it must be {describe_class_name(classes, dim)}")
+            raise invalid(f"'class_name' is {shown(text, 100)}; it must be {describe_class_name(classes, dim)}")
 
 
 def check_ranges(inputs: Mapping[str, np.ndarray]) -> None:

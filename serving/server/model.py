@@ -19,13 +19,19 @@ from serving.server.errors import RequestError, TooManyRowsError, invalid, not_f
 from serving.server.inputs import (
     check_classes,
     check_inputs,
+    check_marks,
     check_per_image_shape,
     check_ranges,
+    check_specs,
+    num_marks,
     per_image_shapes,
 )
 from sg3tf.utils import saved_models
 
 DEFAULT_SIGNATURE = "serving_default"
+# The JSON of a request may have this many times the lists, objects and commas of the largest batch, and this many more:
+# a few rows too many have an error that names their limit.
+_MARKS_FACTOR, _MORE_MARKS = 4, 2**16
 # Signatures that look something up in a table; in a queue, they would wait for images.
 _LOOKUPS = ("label", "class_name", "label_scale")
 # The batching kernel's queues outlive the model, so their names must not be reused.
@@ -67,6 +73,7 @@ class ServedModel:
             name: per_image_shapes(definition) if self._is_generator else {}
             for name, definition in self.signature_defs.items()
         }
+        self._max_marks = self._find_max_marks()
         self._loaded = saved_models.load(path)
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():
@@ -77,6 +84,16 @@ class ServedModel:
                 shapes = self.per_image_shapes[name]
                 self._batched[name] = batched_function(function, definition, shapes, queue_name, batching)
 
+    def _find_max_marks(self) -> int | None:
+        text_commas = sum(name.count(",") + 1 for name in self._classes) if self._is_generator else None
+        most = 0
+        for name, definition in self.signature_defs.items():
+            number = num_marks(definition, self.per_image_shapes[name], self._max_rows, text_commas)
+            if number is None:
+                return None
+            most = max(most, number)
+        return _MARKS_FACTOR * most + _MORE_MARKS
+
     def signature_def(self, name: str) -> meta_graph_pb2.SignatureDef:
         """Return the signature `name`; an empty name means serving_default, as in TensorFlow Serving."""
         try:
@@ -85,6 +102,22 @@ class ServedModel:
             known = ", ".join(sorted(self.signature_defs))
             message = f"Serving signature key {name!r} not found; this model has {known}"
             raise not_found(message) from None
+
+    def check_specs(self, signature: str, specs: Mapping[str, tf.TensorSpec]) -> None:
+        """Check names, types and shapes of inputs that have not been read yet.
+
+        Raises:
+            RequestError: the signature is unknown, or does not take them.
+        """
+        check_specs(self.signature_def(signature), specs, self._max_rows)
+
+    def check_json(self, body: bytes | bytearray) -> None:
+        """Check the length of a request that has not been parsed yet.
+
+        Raises:
+            RequestError: it is far longer than the largest batch.
+        """
+        check_marks(body, self._max_marks, self._max_rows)
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one request.

@@ -40,6 +40,7 @@ from serving.server.predictor import Predictor
 from serving.server.rest_json import ROW, read_inputs, read_request, write_outputs
 from serving.server.security import ApiKey
 from sg3tf.remote import API_KEY_HEADER
+from sg3tf.utils.error_text import shown
 
 _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<action>/metadata|:\w+|)"
@@ -522,11 +523,13 @@ def _predict(
 
     def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
         nonlocal by_row
-        request = read_request(read_body())
+        body = read_body()
+        model.check_json(body)
+        request = read_request(body)
         by_row = ROW in request
         signature = request.get("signature_name", "")
         if not isinstance(signature, str):
-            raise invalid(f'"signature_name" is {signature!r}; it must be text')
+            raise invalid(f'"signature_name" is {shown(signature)}; it must be text')
         return signature, read_inputs(request, model.signature_def(signature))
 
     return predictor.predict(name, version, parse, lambda _, outputs: write_outputs(outputs, by_row), caller)

@@ -13,7 +13,7 @@ import grpc
 from serving.server.errors import RequestError
 from sg3tf.remote import API_KEY_HEADER, read_api_key
 
-_HEALTH = "/grpc.health.v1.Health/"
+HEALTH = "/grpc.health.v1.Health/"
 
 
 class ApiKey:
@@ -50,7 +50,7 @@ class KeyInterceptor(grpc.ServerInterceptor):
         self._key = key
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:
-        if not details.method.startswith(_HEALTH):
+        if not details.method.startswith(HEALTH):
             try:
                 self._key.check(dict(details.invocation_metadata).get(API_KEY_HEADER))
             except RequestError as error:
@@ -59,7 +59,8 @@ class KeyInterceptor(grpc.ServerInterceptor):
 
 
 def _abort(error: RequestError) -> grpc.RpcMethodHandler:
-    return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(error.code, str(error)))
+    # A handler of a stream runs at once; one of a single request waits for it, in a thread that predictions need.
+    return grpc.stream_unary_rpc_method_handler(lambda _, context: context.abort(error.code, str(error)))
 
 
 class Certificate:

@@ -3,35 +3,70 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from serving.server.errors import TooLargeError, invalid
+from serving.server.errors import RequestError, TooLargeError, invalid
 from sg3tf.remote import TENSOR_TYPES
 
 # Numbers that one call of C code converts; no other thread runs until it returns.
 _PIECE = 1 << 16
+_TEXT_BYTES = 8  # of an array per text: a reference
 
 
-def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
-    """Convert a TensorProto to an array.
+def to_spec(name: str, proto: tensor_pb2.TensorProto) -> tf.TensorSpec:
+    """Return the shape and type of a TensorProto.
 
     Raises:
-        RequestError: it is unreadable, or the array would have more than `max_bytes`. A proto with one value and a huge
-            shape repeats that value, so a request of a few bytes could exhaust memory.
+        RequestError: they are not those of an array.
     """
     dims = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in dims):
         raise invalid(f"{name!r} has the shape {dims}; every size must be known")
     try:
-        size = math.prod(dims) * max(tf.as_dtype(proto.dtype).size or 1, 1)
-        if size > max_bytes:
-            raise TooLargeError(f"{name!r} has the shape {dims}, {size} bytes; at most {max_bytes} are accepted")
+        return tf.TensorSpec(dims, tf.as_dtype(proto.dtype))
+    except (TypeError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def to_arrays(
+    protos: Mapping[str, tensor_pb2.TensorProto], specs: Mapping[str, tf.TensorSpec], max_bytes: int
+) -> dict[str, np.ndarray]:
+    """Convert the TensorProtos of a request to arrays.
+
+    Args:
+        protos: input name -> TensorProto.
+        specs: input name -> its `to_spec`.
+        max_bytes: size of all arrays together.
+
+    Raises:
+        RequestError: one is unreadable, or the arrays would have more than `max_bytes`. A proto with one value and a
+            huge shape repeats that value, so a request of a few bytes could exhaust memory.
+    """
+    total = 0
+    for name, spec in specs.items():
+        item = _TEXT_BYTES if spec.dtype == tf.string else max(spec.dtype.size or 1, 1)
+        total += item * math.prod(spec.shape)
+        if total > max_bytes:
+            shape = spec.shape.as_list()
+            raise TooLargeError(
+                f"{name!r} has the shape {shape}, and the inputs {total} bytes; at most {max_bytes} are accepted"
+            )
+    return {name: _to_array(name, proto) for name, proto in protos.items()}
+
+
+def _to_array(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError, LookupError, OverflowError) as error:  # KeyError: a type that NumPy lacks
-        raise invalid(f"{name!r} is not a readable TensorProto: {error}") from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> RequestError:
+    return invalid(f"{name!r} is not a readable TensorProto: {error}")
 
 
 def to_proto(array: np.ndarray, as_tensor_content: bool) -> tensor_pb2.TensorProto:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.convert import safe_pickle, state_dict, tf1_pickle, torch_file
+from sg3tf.convert import state_dict, tf1_pickle, torch_file
 from sg3tf.convert.official_network import (
     NETWORKS,
     NO_CLAMP,
@@ -28,8 +28,9 @@ from sg3tf.convert.official_network import (
     to_config,
     to_plain_types,
 )
-from sg3tf.convert.safe_pickle import Foreign, PickleError
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
+from sg3tf.utils import safe_pickle
+from sg3tf.utils.safe_pickle import Foreign, PickleError
 
 # In the order of the constructors, because arguments may be positional.
 _GENERATOR_ARGUMENTS = (
@@ -318,6 +319,8 @@ def _path(*parts: Any) -> str:
 
 def _device(*arguments: Any) -> str:
     """Replacement for torch.device: returns its name."""
+    if not all(isinstance(argument, str | int) for argument in arguments):
+        raise PickleError("it has a device that is not text or a number")
     return ":".join(str(argument) for argument in arguments)[:_MAX_NAME_LENGTH]
 
 

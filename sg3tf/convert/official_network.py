@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.convert.safe_pickle import Foreign, PickledArray
 from sg3tf.models.configs import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -24,6 +23,7 @@ from sg3tf.models.configs import (
 )
 from sg3tf.models.layer_plan import plan_synthesis
 from sg3tf.utils.resolution import Resolution, longer_side, pyramid
+from sg3tf.utils.safe_pickle import Foreign, PickledArray
 
 Config = GeneratorConfig | StyleGAN2Config | StyleGAN1Config | DiscriminatorConfig
 

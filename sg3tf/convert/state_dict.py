@@ -23,9 +23,9 @@ from sg3tf.convert.official_network import (
     UnsupportedNetworkError,
     doublings,
 )
-from sg3tf.convert.safe_pickle import PickledArray
 from sg3tf.models.configs import DiscriminatorConfig, StyleGAN2Config
 from sg3tf.utils.resolution import Resolution, Size, longer_side, pyramid, size_of, to_resolution
+from sg3tf.utils.safe_pickle import PickledArray
 
 Array = NDArray[Any]
 

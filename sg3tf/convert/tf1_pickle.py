@@ -24,9 +24,10 @@ from sg3tf.convert.official_network import (
     to_config,
     to_plain_types,
 )
-from sg3tf.convert.safe_pickle import PickledArray, PickleError
 from sg3tf.models.configs import DiscriminatorConfig, StyleGAN1Config, StyleGAN2Config
+from sg3tf.utils.error_text import shown
 from sg3tf.utils.resolution import longer_side
+from sg3tf.utils.safe_pickle import PickledArray, PickleError
 
 Array = NDArray[Any]
 Name = tuple[str, str, Callable[[Array], Array]]
@@ -180,7 +181,7 @@ def _own_variables(network: Any) -> Iterator[tuple[str, Array]]:
         name, value = variable
         array = value.value if isinstance(value, PickledArray) else value
         if not isinstance(name, str) or not isinstance(array, (np.ndarray, float)):
-            raise PickleError(f"variable {name!r:.80} is not an array")
+            raise PickleError(f"variable {shown(name)} is not an array")
         yield name, np.asarray(array, np.float32 if isinstance(array, float) else None)
 
 
@@ -250,5 +251,5 @@ def _rotated_kernel(kernel: Array) -> Array:
     return _hwio_to_oihw(kernel[::-1, ::-1])
 
 
-#: {"module.name": replacement}, for `sg3tf.convert.safe_pickle.load`.
+#: {"module.name": replacement}, for `sg3tf.utils.safe_pickle.load`.
 ALLOWED: dict[str, Any] = {"dnnlib.tflib.network.Network": StoredNetwork}

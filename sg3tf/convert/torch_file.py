@@ -18,7 +18,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sg3tf.convert import safe_pickle
+from sg3tf.utils import safe_pickle
+from sg3tf.utils.error_text import shown
 
 Array = NDArray[Any]
 SetState = Callable[[Any, Any], None]
@@ -82,7 +83,7 @@ def read_stream(
     Args:
         file: the file.
         allowed: see `read`.
-        set_state, skip_foreign: see `sg3tf.convert.safe_pickle.load`.
+        set_state, skip_foreign: see `sg3tf.utils.safe_pickle.load`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -130,10 +131,13 @@ class _Storages:
         """Return the storage for a persistent ID, ("storage", type, key, device, number of elements, ...)."""
         kind, dtype, key, _, count, *view = persistent_id
         if kind != "storage" or not isinstance(dtype, safe_pickle.Global) or dtype.name not in _DTYPES:
-            raise TorchFileError(f"it refers to a storage of an unknown kind: {kind!r:.50}, {dtype!r:.80}")
+            name = dtype.name if isinstance(dtype, safe_pickle.Global) else dtype
+            raise TorchFileError(f"it refers to a storage of an unknown kind: {shown(kind)}, {shown(name)}")
         if view not in ([], [None]):
             raise TorchFileError("it has views of storages (PyTorch before 0.4): save it again with a newer PyTorch")
-        key, count = str(key), _whole(count, "number of elements")
+        if not isinstance(key, str):
+            raise TorchFileError(f"the name of a storage is not text but {shown(key)}")
+        count = _whole(count, "number of elements")
         if key not in self.arrays:
             self.free -= count * _DTYPES[dtype.name].itemsize
             if self.free < 0:
@@ -276,13 +280,13 @@ def _size(values: Any = ()) -> tuple[int, ...]:
 def _bytes(text: str, encoding: str) -> bytes:
     """Replacement for _codecs.encode, with which protocol 2 pickles store bytes."""
     if encoding != "latin1":
-        raise TorchFileError(f"bytes in encoding {encoding!r:.50}, not in latin1")
+        raise TorchFileError(f"bytes in encoding {shown(encoding)}, not in latin1")
     return text.encode(encoding)
 
 
 def _whole(value: Any, what: str) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise TorchFileError(f"{what} {value!r:.50} is not a whole number of 0 or more")
+        raise TorchFileError(f"{what} is {shown(value)}, not a whole number of 0 or more")
     return value
 
 

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+_LARGE, _MAX_RATIO = 2**30, 16  # bytes of arrays, and their ratio to the file above it; zeros shrink to a thousandth
+
 
 def save_npy(file: BinaryIO, array: NDArray[Any]) -> None:
     """Write an array in .npy format, as np.save does.
@@ -50,10 +52,12 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArra
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: wrong kind of file, damaged, or without these arrays; the message does not include its name.
+        ValueError: wrong kind of file, damaged, without these arrays, or compressed to far less than their size; the
+            message does not include its name.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _check_size(path, archive.zip)
             if names is not None:
                 return {name: archive[name] for name in names}
             _check_archive(path, archive.zip)
@@ -67,6 +71,13 @@ def _unreadable(error: Exception) -> Exception:
     if isinstance(error, OSError) and error.filename is not None:  # the file cannot be opened
         return error
     return ValueError(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise ValueError if a small file would fill the memory."""
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > max(_LARGE, _MAX_RATIO * path.stat().st_size):
+        raise ValueError(f"its arrays have {size:,} bytes, too many for a file of this size")
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:

@@ -33,16 +33,21 @@ def label_of(text: str, classes: Sequence[str], dim: int) -> NDArray[np.float32]
         classes, dim: as in `class_numbers`.
 
     Returns:
-        float32 [dim] of 0 and 1; None if a class is unknown.
+        float32 [dim] of 0 and 1; None if a class is unknown, or there are more names than classes.
 
     Examples:
         >>> label_of("manx, tabby", ["tabby", "persian", "manx"], 3)
         array([1., 0., 1.], dtype=float32)
     """
     known = class_numbers(classes, dim)
-    parts = [text] if text in known else [part.strip(_SPACES) for part in text.split(",")]
-    if text not in known and not set(parts) <= set(classes):
+    if text in known:
+        parts = [text]
+    elif text.count(",") >= len(classes):  # checked first: a text from a request can have millions of parts
         return None
+    else:
+        parts = [part.strip(_SPACES) for part in text.split(",")]
+        if not set(parts) <= set(classes):
+            return None
     label = np.zeros(dim, np.float32)
     label[[known[part] for part in parts]] = 1
     return label

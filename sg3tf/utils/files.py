@@ -238,6 +238,8 @@ def temporary_folder(folder: Path, family: str, mode: int = 0o777) -> Iterator[N
         mode: permissions of the folder, before the umask.
     """
     for other in folder.parent.glob(family):
+        if other.is_symlink():  # any user can make one in the system's temporary folder, to a folder in use
+            continue
         with suppress(OSError), locked(other, wait=False):
             shutil.rmtree(other, ignore_errors=True)
     with ExitStack() as stack:
@@ -272,7 +274,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
         BlockingIOError: another process holds the lock, and `wait` is False.
         OSError: the file system has no locks.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # a pipe of this name would wait for a writer
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

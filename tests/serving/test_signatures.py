@@ -68,6 +68,16 @@ def test_several_classes_in_one_label(fake_generator):
     np.testing.assert_array_equal(found, [[0, 1], [1, 1], [1, 0]])
 
 
+@pytest.mark.parametrize("text", ["manx,manx,manx", "manx,manx,a, b", "a, b,manx", ",,,", "tabby," * 100_000])
+def test_more_names_than_classes_are_refused(fake_generator, text):
+    """Without a limit, a text makes a matrix [names, classes]."""
+    classes = ("tabby", "manx") if "a, b" not in text else ("a, b", "manx")
+    assert label_of(text, classes, 2) is None
+    label = ServedGenerator(fake_generator, classes=classes).signatures()["label"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="class_name must be"):
+        label(tf.constant([text]))
+
+
 def test_signatures_with_a_class(fake_generator):
     """They equal those with its label; a network of one number, or without labels, has none."""
     signatures = ServedGenerator(fake_generator, max_batch=2, classes=("tabby", "manx")).signatures()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
+from sg3tf import image_files
 from sg3tf.data.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.encoding import _chunk
 from sg3tf.image_files import (
@@ -477,3 +478,21 @@ def test_projection_and_data_build_read_the_same_pixels(tmp_path: Path) -> None:
             cropped = center_crop(read_image(tmp_path / name, channels).image)
             resized = cropped.resize((16, 16), Image.Resampling.LANCZOS)  # as editing.picture.read_picture
             np.testing.assert_array_equal(built, np.asarray(resized).reshape(16, 16, channels))
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+IPTC = {(3, 60): b"\1\0", (3, 20): b"\0\0\0\x08", (3, 30): b"\0\0\0\x08", (3, 120): b"\x01", (8, 10): EPS}
+FIELDS = b"".join(struct.pack(">3BH", 28, *tag, len(value)) + value for tag, value in IPTC.items())
+
+
+@pytest.mark.parametrize("content", [EPS, FIELDS], ids=["EPS", "IPTC"])
+def test_formats_that_run_other_programs_or_readers_are_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="is not an image that Pillow can read"):
+        open_image(io.BytesIO(content))
+
+
+def test_other_formats_are_read() -> None:
+    Image.init()
+    for kind in {"BMP", "DDS", "GIF", "ICO", "JPEG", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP"}:
+        assert reopened(Image.new("RGB", (32, 32), "red"), kind).size == (32, 32), kind
+    assert set(image_files._formats()) == set(Image.ID) - image_files.NOT_DECODED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import tarfile
 import zlib
 from functools import lru_cache, partial
@@ -17,19 +16,13 @@ from PIL import Image
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
 from sg3tf.data.sources.source import Source
+from sg3tf.utils import safe_pickle
 
 _FOLDER = "cifar-10-batches-py"
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _META = "batches.meta"
 _SHAPE = (3, 32, 32)
-# The function that reconstructs arrays has moved within NumPy; __reduce__ returns the current one.
-_REBUILD = np.empty(0).__reduce__()[0]
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _REBUILD,
-    ("numpy._core.multiarray", "_reconstruct"): _REBUILD,
-}
+_MAX_BYTES = 2**26  # of a batch, which has 31 MB; the tar file is compressed
 
 
 def recognizes(path: Path) -> bool:
@@ -54,13 +47,13 @@ def find(path: Path) -> Source:
     Raises:
         DataError: a batch is missing, or is not from CIFAR-10.
     """
-    classes = tuple(name.decode() for name in _entry(_load(path, _META), b"label_names", path, _META))
+    classes = tuple(_list(path, _META, "label_names", str))
     entries = []
     for batch in _BATCHES:
-        labels = _entry(_load(path, batch), b"labels", path, batch)
+        labels = _list(path, batch, "labels", int)
         if len(labels) != len(_pixels(path, batch)):
             raise DataError(f"{path}: {batch} has {len(labels)} labels for {len(_pixels(path, batch))} images")
-        entries += [(f"{batch}/{i}", int(label)) for i, label in enumerate(labels)]
+        entries += [(f"{batch}/{i}", label) for i, label in enumerate(labels)]
     return Source(path, tuple(entries), LabelSpec("class", len(classes)), partial(_read, path), classes)
 
 
@@ -71,15 +64,24 @@ def _read(path: Path, name: str) -> Image.Image:
 
 def _pixels(path: Path, batch: str) -> np.ndarray:
     """Return the pixels of a batch, uint8 [N, 3072]."""
-    pixels = _entry(_load(path, batch), b"data", path, batch)
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (np.prod(_SHAPE),):
+    stored = _entry(path, batch, "data")
+    pixels = stored.value if isinstance(stored, safe_pickle.PickledArray) else np.empty(0)
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (np.prod(_SHAPE),):
         raise DataError(f"{path}: the data of {batch} are not uint8 [N, 3072]; fetch cifar-10-python.tar.gz again")
     return pixels
 
 
-def _entry(batch: Any, key: bytes, path: Path, name: str) -> Any:
+def _list(path: Path, name: str, key: str, kind: type) -> list[Any]:
+    values = _entry(path, name, key)
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise DataError(f"{path}: the {key} of {name} are not a list of {kind.__name__}; fetch it again")
+    return values
+
+
+def _entry(path: Path, name: str, key: str) -> Any:
+    batch = _load(path, name)
     if not isinstance(batch, dict) or key not in batch:
-        raise DataError(f"{path}: {name} has no {key.decode()}; it must be CIFAR-10's Python version")
+        raise DataError(f"{path}: {name} has no {key}; it must be CIFAR-10's Python version")
     return batch[key]
 
 
@@ -87,9 +89,10 @@ def _entry(batch: Any, key: bytes, path: Path, name: str) -> Any:
 def _load(path: Path, name: str) -> Any:
     content = _bytes(path, name)
     try:
-        return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError) as error:
-        raise DataError(f"{path}: {name} is not a batch of CIFAR-10's Python version: {error}") from error
+        return safe_pickle.load(io.BytesIO(content), safe_pickle.ALLOWED, set_state=safe_pickle.set_state)
+    except safe_pickle.PickleError as error:
+        reason = " ".join(str(error).split())  # names in the file may contain line breaks
+        raise DataError(f"{path}: {name} is not a batch of CIFAR-10's Python version: {reason}") from error
 
 
 def _bytes(path: Path, name: str) -> bytes:
@@ -104,8 +107,15 @@ def _members(path: Path) -> dict[str, bytes]:
     """Return the files in the tar file, which is compressed as a whole and so must be read sequentially."""
     try:
         with tarfile.open(path) as archive:
-            files = ((Path(member.name).name, archive.extractfile(member)) for member in archive)
-            found = {name: file.read() for name, file in files if file and name in (*_BATCHES, _META)}
+            found = {}
+            for member in archive:
+                name = Path(member.name).name
+                if not member.isreg() or name not in (*_BATCHES, _META):
+                    continue
+                if member.size > _MAX_BYTES:
+                    raise DataError(f"{path}: {name} has {member.size:,} bytes, more than a batch of CIFAR-10")
+                if file := archive.extractfile(member):
+                    found[name] = file.read()
             while archive.fileobj and archive.fileobj.read(1 << 20):
                 pass  # read to the end, where the checksum is verified
             return found
@@ -115,13 +125,3 @@ def _members(path: Path) -> dict[str, bytes]:
 
 def _folder(path: Path) -> Path:
     return path / _FOLDER if (path / _FOLDER).is_dir() else path
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler that accepts only NumPy arrays and plain containers, because pickles can run arbitrary code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it contains {module}.{name}, which CIFAR-10 batches do not need") from None

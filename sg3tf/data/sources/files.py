@@ -22,11 +22,9 @@ from PIL import Image
 from sg3tf.data.errors import ChangedError, DataError, disk_error
 from sg3tf.data.labels import MISSING_LABELS_REMEDY, Label, LabelSpec, RawLabel, infer_label_spec, number_labels
 from sg3tf.data.sources.source import Source
-from sg3tf.image_files import is_image, open_image
+from sg3tf.image_files import NOT_DECODED, is_image, open_image
 
 LABELS_FILE = "dataset.json"
-#: Formats that Pillow recognizes and cannot read, and vector graphics.
-_NOT_DECODED = {"MPEG", "HDF5", "GRIB", "BUFR", "EPS", "WMF"}
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits
 _LEAST_LIMIT = 2**26  # of a file's size in bytes
 
@@ -305,7 +303,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 def _endings() -> set[str]:
     """Return the endings of picture files that Pillow reads."""
     readable = Image.registered_extensions().items()
-    return {ending for ending, name in readable if name in Image.OPEN and name not in _NOT_DECODED}
+    return {ending for ending, name in readable if name in Image.OPEN and name not in NOT_DECODED}
 
 
 def _begins_like_an_image(path: Path, name: str) -> bool:

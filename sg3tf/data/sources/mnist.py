@@ -20,6 +20,7 @@ from sg3tf.data.sources.source import Source
 
 _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 _BORDER = 2
+_MAX_BYTES = 2**30  # twice the largest known, EMNIST; a compressed file may hold any number
 
 
 def recognizes(path: Path) -> bool:
@@ -55,12 +56,18 @@ def _file(path: Path, name: str) -> Path:
 @lru_cache(maxsize=2)
 def _load(file: Path, ndim: int) -> np.ndarray:
     """Read an idx file: 0, 0, 8 (uint8), number of dimensions, each dimension as big-endian uint32, the bytes."""
+    start = 4 + 4 * ndim
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            head = stream.read(start)
+            shape = [int.from_bytes(head[at : at + 4], "big") for at in range(4, start, 4)]
+            size = math.prod(shape)
+            is_idx = len(head) == start and head[:4] == bytes([0, 0, 8, ndim])
+            if is_idx and size > _MAX_BYTES:
+                raise DataError(f"{file} holds {size:,} bytes by its header; at most {_MAX_BYTES:,} are read")
+            content = stream.read(size + 1) if is_idx else b""  # the end, too, where the checksum is verified
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {error}; fetch it again") from error
-    start = 4 + 4 * ndim
-    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
-    if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
+    if not is_idx or len(content) != size:
         raise DataError(f"{file} is not a whole idx file of bytes with {ndim} dimensions; fetch it again")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -2,6 +2,7 @@
 
 import io
 import socket
+import threading
 from types import SimpleNamespace
 
 import grpc
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -24,9 +25,12 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server.admission import Admission
+from serving.server.errors import TooLargeError
 from serving.server.grpc_service import PredictionService
 from serving.server.metrics import Metrics
 from serving.server.predictor import Predictor
+from serving.server.security import ApiKey
+from serving.server.tensors import to_arrays, to_spec
 
 Z = np.random.default_rng(3).normal(size=(2, 6)).astype(np.float32)
 LABEL = np.float32([[1, 0], [0, 1]])
@@ -104,6 +108,7 @@ def test_output_filter_of_a_model_with_several_outputs():
     model = SimpleNamespace(
         version=1,
         signature_def=lambda name: definition,
+        check_specs=lambda name, specs: None,
         prepare=lambda name, inputs: lambda: {"a": np.ones(2), "b": np.zeros(3)},
     )
     models = SimpleNamespace(find=lambda name, version: model)
@@ -182,39 +187,100 @@ def test_bad_requests_are_refused_and_the_server_goes_on(stub, change, code, wor
     [
         {"tensor_content": b"123"},
         {"dtype": 77},
+    ],
+)
+def test_unreadable_tensor_is_refused(stub, change):
+    caught = refusal(stub, {"z": {"dtype": types_pb2.DT_FLOAT, **change}})
+    assert caught.code() == INVALID
+    assert "'z' is not a readable TensorProto" in caught.details()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         {"dtype": 121},  # which NumPy lacks
         *[{"dtype": types_pb2.DT_HALF, "half_val": [value]} for value in (-1, 2**16)],
         {"dtype": types_pb2.DT_UINT8, "int_val": [-1]},
     ],
 )
-def test_unreadable_tensor_is_refused(stub, change):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "fake"
-    shape = tf.make_tensor_proto(Z).tensor_shape
-    request.inputs["z"].CopyFrom(tensor_pb2.TensorProto(tensor_shape=shape, **{"dtype": types_pb2.DT_FLOAT, **change}))
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(request, timeout=20)
-    assert caught.value.code() == INVALID
-    assert "'z' is not a readable TensorProto" in caught.value.details()
+def test_tensor_of_another_type_is_not_read(stub, change):
+    caught = refusal(stub, {"z": change})
+    assert caught.code() == INVALID
+    assert "'z' has dtype " in caught.details()
 
 
-def test_claimed_sizes_are_not_believed(stub):
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"z": (10**6, 10**6)}, INVALID, "'z' has shape [1000000, 1000000]; it must be [N, 6]"),
+        ({"z": (10**6, 6)}, INVALID, "'z' has 1000000 rows; send at most 64"),
+        ({"z": (-5, 6)}, INVALID, "'z' has the shape [-5, 6]; every size must be known"),
+        ({"other": (10**6, 10**6)}, INVALID, "input 'other' is unknown"),
+        ({"psi": (10**6, 10**6)}, grpc.StatusCode.RESOURCE_EXHAUSTED, "'psi' has the shape [1000000, 1000000]"),
+    ],
+)
+def test_claimed_sizes_are_not_believed(stub, changes, code, words):
     """Fifty bytes that would become four terabytes: one value for a huge shape."""
+    protos = {
+        name: {"dtype": types_pb2.DT_FLOAT, "float_val": [1], "tensor_shape": tf.TensorShape(None).as_proto()}
+        for name in changes
+    }
+    for name, sizes in changes.items():
+        dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in sizes]
+        protos[name]["tensor_shape"] = tensor_shape_pb2.TensorShapeProto(dim=dims)
+    caught = refusal(stub, protos)
+    assert (caught.code(), words in caught.details()) == (code, True), caught.details()
+
+
+def refusal(stub, changes):
+    """Return the error of a good request whose TensorProtos have changed."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "fake"
-    tensor = request.inputs["z"]
-    tensor.dtype = tf.float32.as_datatype_enum
-    tensor.float_val.append(1)
-    for size in (10**6, 10**6):
-        tensor.tensor_shape.dim.add(size=size)
+    for name, value in GOOD.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    for name, change in changes.items():
+        shape = request.inputs[name].tensor_shape if name in GOOD else None
+        request.inputs[name].CopyFrom(tensor_pb2.TensorProto(**{"tensor_shape": shape, **change}))
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(request, timeout=20)
-    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "'z'" in caught.value.details()
-    tensor.tensor_shape.dim[0].size = -5
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(request, timeout=20)
-    assert caught.value.code() == INVALID
+    return caught.value
+
+
+def test_all_inputs_share_the_limit_of_a_request():
+    """A text counts as a reference to it."""
+    protos = {name: tf.make_tensor_proto(np.zeros(100, np.float32)) for name in "ab"}
+    specs = {name: to_spec(name, proto) for name, proto in protos.items()}
+    assert set(to_arrays(protos, specs, max_bytes=800)) == {"a", "b"}
+    with pytest.raises(TooLargeError, match=r"'b' has the shape \[100\], and the inputs 800 bytes; at most 799"):
+        to_arrays(protos, specs, max_bytes=799)
+    text = tf.make_tensor_proto(np.array([b"x"] * 100))
+    with pytest.raises(TooLargeError, match="the inputs 800 bytes"):
+        to_arrays({"text": text}, {"text": to_spec("text", text)}, max_bytes=799)
+
+
+def test_calls_without_a_message_do_not_stop_others(model_base_path, serve_here, tmp_path):
+    """More than the server has threads, of predictions without the key and of health checks, which need none."""
+    (tmp_path / "api.key").write_text("opensesame\n")
+    address = serve_here(model_base_path, key=ApiKey(tmp_path / "api.key"), max_in_flight=1)
+    end = threading.Event()
+
+    def nothing():
+        end.wait(120)
+        yield from ()
+
+    with grpc.insecure_channel(address) as channel:
+        predict = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        check = channel.stream_unary("/grpc.health.v1.Health/Check")
+        silent = [call.future(nothing(), timeout=60) for call in (check, predict) for _ in range(12)]
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = "fake"
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        assert models.GetModelStatus(request, timeout=20, metadata=[("x-api-key", "opensesame")]).model_version_status
+        for call in silent[12:]:
+            assert call.exception(timeout=20).code() == grpc.StatusCode.UNAUTHENTICATED
+        for call in silent:
+            call.cancel()
+        end.set()
 
 
 def test_garbage_and_100_mb_are_refused_and_the_server_goes_on(server, stub):

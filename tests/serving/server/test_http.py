@@ -108,6 +108,18 @@ def test_a_gzip_bomb_is_refused(server):
     assert (status, "decompressed body is larger" in json.loads(content)["error"]) == (413, True)
 
 
+@pytest.mark.parametrize("value", [b"{}", b"1", b"null"])
+def test_a_bomb_of_small_values_is_refused(server, value):
+    """While the ten million of them are parsed, no other thread runs."""
+    body = gzip.compress(b'{"inputs": [' + (value + b",") * 10_000_000 + b"0]}")
+    assert len(body) < 1 << 17
+    status, _, content = exchange(server, PREDICT, length(body), GZIP, body=body)
+    assert (
+        status,
+        " lists, objects and commas; send at most 64 rows in one request" in json.loads(content)["error"],
+    ) == (400, True)
+
+
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
 def test_other_methods_are_malformed_requests(server, method):
     """As in TensorFlow Serving: its handler knows GET and POST, its HTTP server passes these on to it."""
@@ -369,7 +381,7 @@ class Held:
         self.metrics = Metrics(lambda: 0, lambda: 0)
 
     def predict(self, name, version, parse, write, caller):
-        parse(SimpleNamespace(signature_def=lambda name: meta_graph_pb2.SignatureDef()))
+        parse(SimpleNamespace(check_json=lambda body: None, signature_def=lambda name: meta_graph_pb2.SignatureDef()))
         self.read.release()
         assert self.end.wait(20)
         raise invalid("the end of the test")

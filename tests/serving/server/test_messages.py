@@ -1,8 +1,9 @@
-"""Requests that cannot be parsed leave nothing behind."""
+"""Requests that cannot be parsed leave nothing behind, and those that do not arrive occupy no thread."""
 
 from __future__ import annotations
 
 import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -14,6 +15,7 @@ from grpc_health.v1.health import HealthServicer
 from serving.server.messages import ParsingInterceptor
 
 REQUESTS = 200
+THREADS, SECONDS = 4, 2.0
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def channel():
     handler = grpc.unary_unary_rpc_method_handler(
         lambda request, _: request, StringValue.FromString, StringValue.SerializeToString
     )
-    server = grpc.server(ThreadPoolExecutor(4), interceptors=[ParsingInterceptor()])
+    server = grpc.server(ThreadPoolExecutor(THREADS), interceptors=[ParsingInterceptor(seconds=SECONDS)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.Service", {"Return": handler}),))
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -49,6 +51,24 @@ def test_malformed_message_is_refused_and_forgotten(channel):
     before = send(20)
     assert send(REQUESTS) - before < 5 * REQUESTS
     assert call(message, timeout=20) == message
+
+
+def test_calls_without_a_message_end(channel):
+    """Before, each held a thread for as long as the client wanted."""
+    call, end = channel.stream_unary("/a.Service/Return"), threading.Event()
+
+    def nothing():
+        end.wait(120)
+        yield from ()
+
+    silent = [call.future(nothing(), timeout=60) for _ in range(THREADS)]
+    message = StringValue(value="x").SerializeToString()
+    assert channel.unary_unary("/a.Service/Return")(message, timeout=40) == message
+    assert [one.exception(timeout=40).code() for one in silent] == THREADS * [grpc.StatusCode.CANCELLED]
+    end.set()
+    with pytest.raises(grpc.RpcError, match="has no request") as empty:
+        call(iter(()), timeout=20)
+    assert empty.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_methods_that_stream_and_those_that_do_not_exist(channel):

@@ -143,7 +143,7 @@ def test_garbage_is_a_parse_error(call):
 
 
 def test_a_deeply_nested_request_is_a_parse_error(call):
-    status, answer = call("/v1/models/fake:predict", raw=b"[" * 100_000)
+    status, answer = call("/v1/models/fake:predict", raw=b"[" * 60_000)
     assert status == 400
     assert "JSON Parse error" in answer["error"]
 

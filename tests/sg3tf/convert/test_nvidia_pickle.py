@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sg3tf.convert import nvidia_pickle, safe_pickle
+from sg3tf.convert import nvidia_pickle
 from sg3tf.convert.official_network import NO_CLAMP, OfficialNetwork, UnsupportedNetworkError, num_kernel_parameters
-from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
 from sg3tf.models.presets import generator_preset
+from sg3tf.utils import safe_pickle
+from sg3tf.utils.safe_pickle import PickleError
 from tests.conftest import Golden
 from tests.helpers import torch_writer
 from tests.helpers.numerics import Array
@@ -296,6 +297,32 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "blob_with_code": (lambda: with_tensor(blob(RUNS)), "'os.system', which is not allowed"),
     "bomb": (bomb, "compressed"),
 }
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"ctorch\ndevice\n(h\x00tR", "a device that is not text"),
+        (b"cnumpy\ndtype\n(U\x02f4tR(K\x03h\x00NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb", r"byte order \(a list\)"),
+    ],
+)
+def test_values_whose_text_would_be_endless(raw: bytes, message: str, tmp_path: Path) -> None:
+    """A list that contains the one before it twice, 200 times."""
+    laughs = b"]q\x00" + b"0](h\x00h\x00eq\x00" * 200
+    (tmp_path / "network.pkl").write_bytes(b"\x80\x02" + laughs + raw + b".")
+    with pytest.raises(PickleError, match=message):
+        nvidia_pickle.read(tmp_path / "network.pkl")
+
+
+def test_repeated_contents_of_arrays_do_not_multiply(tmp_path: Path) -> None:
+    """The bytes of an array as text, as in Python 2, stored once and copied for each of many arrays."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\ntR"
+    text = b"T" + struct.pack("<i", 10**5) + b"x" * 10**5 + b"q\x00"
+    dtype = b"cnumpy\ndtype\n(U\x02u1tRq\x01"
+    state = b"(K\x01(J" + struct.pack("<i", 10**5) + b"th\x01\x89h\x00tb"
+    (tmp_path / "network.pkl").write_bytes(b"\x80\x02(" + text + dtype + 50 * (array + state) + b"t.")
+    with pytest.raises(PickleError, match="more data than the file holds"):
+        nvidia_pickle.read(tmp_path / "network.pkl")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -11,8 +11,8 @@ import pytest
 from sg3tf.convert import nvidia_pickle
 from sg3tf.convert.from_pickle import convert_pickle
 from sg3tf.convert.official_network import NO_CLAMP, UnsupportedNetworkError
-from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.models.loading import load
+from sg3tf.utils.safe_pickle import PickleError
 from tests.conftest import Golden
 from tests.helpers.numerics import Array, nchw, relative_error
 from tests.helpers.official_networks import parameters

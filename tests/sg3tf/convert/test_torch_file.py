@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sg3tf.convert import torch_file
-from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.torch_file import TorchFileError
+from sg3tf.utils.safe_pickle import PickleError
 from tests.helpers.torch_writer import (
     STORAGES,
     Call,
@@ -143,6 +143,14 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         torch_file.read(tmp_path / "absent.pth")
 
 
+# A list that contains the one before it twice, 200 times: its text would have 2**200 parts.
+LAUGHS = Opcodes(b"]q\x00" + b"0](h\x00h\x00eq\x00" * 200)
+
+
+def with_keys(keys: list[Any]) -> Opcodes:
+    return Opcodes(b"}(" + b"".join(pickle.dumps(key, 2)[2:-1] + b"N" for key in keys) + b"u")
+
+
 HOSTILE = {
     "system": (Call("os.system", ("true",)), "it refers to 'os.system', which is not allowed"),
     "eval": (Call("builtins.eval", ("1",)), "builtins.eval"),
@@ -163,6 +171,19 @@ HOSTILE = {
         "broken",
     ),
     "no_storage": (Call("torch._utils._rebuild_tensor_v2", ("x", 0, (1,), (1,), False, None)), "no storage"),
+    "laughing_kind": (Persistent((LAUGHS, LAUGHS, "y", "cpu", 1)), "unknown kind: a list, a list"),
+    "laughing_key": (
+        Persistent(("storage", Global("torch.FloatStorage"), LAUGHS, "cpu", 1)),
+        "name of a storage is not text but a list",
+    ),
+    "laughing_count": (
+        Persistent(("storage", Global("torch.FloatStorage"), "0", "cpu", LAUGHS)),
+        "number of elements is a list, not a whole number",
+    ),
+    "laughing_encoding": (Call("_codecs.encode", ("x", LAUGHS)), "encoding a list"),
+    "keys_of_equal_hashes": (with_keys([i * (2**61 - 1) for i in range(20_000)]), "large numbers as keys"),
+    "float_keys": (with_keys([0.5 + i for i in range(20_000)]), "large numbers as keys"),
+    "keys_of_ordered_dict": (Call("collections.OrderedDict", ([[2**61 - 1, None]],)), "cannot be a key"),
     "storage_of_unknown_kind": (Persistent(("module", "x", "y", "cpu", 1)), "unknown kind"),
     "storage_view": (Persistent(("storage", Global("torch.FloatStorage"), "0", "cpu", 6, ("1", 0, 3))), "views"),
     "line_breaks": (tensor("\n", "torch.FloatStorage", 10**9, 0, (1,), (1,)), "truncated"),
@@ -180,6 +201,12 @@ def test_hostile_file_is_refused(layout: Layout, name: str) -> None:
     with pytest.raises(TorchFileError, match=message) as error:
         read(layout(value, SIX))
     assert "\n" not in str(error.value)
+
+
+def test_optimizer_states() -> None:
+    """Their keys are numbers of the parameters or, before PyTorch 1.6, their addresses."""
+    keys = [*range(10_000), *range(140_000_000_000_000, 140_000_000_001_000)]
+    assert list(read(zipped(with_keys(keys), {}))) == keys
 
 
 @LAYOUTS

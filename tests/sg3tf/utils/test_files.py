@@ -223,6 +223,15 @@ def test_unfinished_folders_of_killed_processes_are_removed(folder):
     assert listing(folder.parent) == [".[a].partial-2", ".b.partial-1", "[a]", "[a]/new"]
 
 
+def test_what_others_put_into_the_temporary_folder_is_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "sg3tf-scratch-pipe")  # opening it would wait for a writer
+    (tmp_path / "run").mkdir()
+    (tmp_path / "sg3tf-scratch-link").symlink_to(tmp_path / "run")
+    with files.scratch_folder(tmp_path) as scratch:
+        assert scratch.is_dir()
+    assert listing(tmp_path) == ["run", "sg3tf-scratch-link", "sg3tf-scratch-pipe"]
+
+
 def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
     """If nobody has written to them for an hour and no process has their ID, or for a day; not a folder."""
     ended = subprocess.Popen(["true"])

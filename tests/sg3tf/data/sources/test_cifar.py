@@ -19,7 +19,7 @@ from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
-from sg3tf.data.sources import find_source
+from sg3tf.data.sources import cifar, find_source
 
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
 CLASSES = ["plane", "car", "bird"]
@@ -102,9 +102,31 @@ class Malicious:
 
 def test_a_pickle_that_would_run_code_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "data_batch_3").write_bytes(pickle.dumps(Malicious(), 2, fix_imports=False))
-    with pytest.raises(DataError, match=r"data_batch_3 is not a batch .*it contains builtins\.print"):
+    with pytest.raises(DataError, match=r"data_batch_3 is not a batch .*it refers to 'builtins\.print', which is not"):
         find_source(folder)
     assert capsys.readouterr().out == ""
+
+
+def test_arrays_of_objects_are_refused(folder: Path) -> None:
+    """The real class of NumPy arrays would make objects of any bytes, and end the process."""
+    array = b"cnumpy\nndarray\n((K\x08tcnumpy\ndtype\n(U\x01OtR\x96" + struct.pack("<Q", 64) + b"A" * 64 + b"tR"
+    (folder / "data_batch_1").write_bytes(b"\x80\x02" + array + b"K\x00K\x00s.")
+    with pytest.raises(DataError, match="data_batch_1 is not a batch"):
+        find_source(folder)
+
+
+def test_names_in_the_text_protocol(folder: Path) -> None:
+    """As in the published batches.meta."""
+    names = b"".join(b"S'%s'\np%d\na" % (name.encode(), 5 + i) for i, name in enumerate(CLASSES))
+    meta = b"(dp1\nS'num_cases_per_batch'\np2\nI10000\nsS'label_names'\np3\n(lp4\n" + names + b"s."
+    (folder / "batches.meta").write_bytes(meta)
+    assert find_source(folder).classes == tuple(CLASSES)
+
+
+def test_large_members_of_a_tar_file_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "_MAX_BYTES", 9000)
+    with pytest.raises(DataError, match="data_batch_1 has .* bytes, more than a batch"):
+        find_source(pack(folder))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +135,7 @@ def test_a_pickle_that_would_run_code_is_refused(folder: Path, capsys: pytest.Ca
         (b"", "is not a batch of CIFAR-10's Python version"),
         (python2_pickle([1]), "has no labels"),
         (python2_pickle({b"labels": [0, 1]}), "has no data"),
+        (python2_pickle({b"labels": [0, None]}), ""),
         (python2_pickle({b"labels": [0], b"data": np.zeros([1, 5], np.uint8)}), r"not uint8 \[N, 3072\]"),
         (python2_pickle({b"labels": [0], b"data": np.zeros([2, 3072], np.uint8)}), "1 labels for 2 images"),
     ],

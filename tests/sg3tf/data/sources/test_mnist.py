@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
-from sg3tf.data.sources import find_source
+from sg3tf.data.sources import find_source, mnist
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 NUMBERS = (3, 1, 4, 0, 2, 1)
@@ -54,6 +55,19 @@ def test_classes_that_do_not_count_from_0(folder: Path) -> None:
     assert [label for _, label in source.entries] == [*NUMBERS] and source.label.dim == 5
     assert source.classes == ("1", "2", "3", "4", "5")
     assert "the 5 class numbers from 1 to 5 became 0 to 4" in source.remarks[0]
+
+
+def test_only_as_much_as_the_header_states_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / f"{IMAGES}.gz").write_bytes(gzip.compress(idx(digits()) + bytes(2**26)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="is not a whole idx file"):
+        find_source(folder)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    (folder / f"{IMAGES}.gz").write_bytes(gzip.compress(idx(digits())))
+    monkeypatch.setattr(mnist, "_MAX_BYTES", 4000)
+    with pytest.raises(DataError, match="holds 4,704 bytes by its header; at most 4,000 are read"):
+        find_source(folder)
 
 
 def test_files_that_are_not_compressed(folder: Path) -> None:

@@ -15,6 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.utils.error_text import shown
+
 # fmt: off
 _LITERAL_OPCODES = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
@@ -41,6 +43,9 @@ _TEXT, _CONTAINER = (str, bytes, bytearray), (list, tuple, dict, set, frozenset)
 _CHUNK_BYTES = 2**16
 _MAX_COPIES = 2  # of the file; pickles written by Python pass each byte to a function once
 _MAX_STEPS = 2**20  # about 50 times as many as a network needs; each can turn one byte into about 200
+# Unlike those of text, hashes of numbers are known: thousands can have the same one, and take quadratic time as keys.
+_SMALL_KEY = 2**20  # these hashes differ
+_MAX_LARGE_KEYS = 2**12  # old optimizer states have the address of each parameter
 
 
 class PickleError(ValueError):
@@ -68,10 +73,15 @@ def ignore_attributes(target: Any, state: Any) -> None:
         raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
 
 
+def refuse_persistent(identity: Any) -> Any:
+    """Reject a persistent ID, in formats without them."""
+    raise PickleError("it refers to an object outside of the pickle")
+
+
 def load(
     file: IO[bytes],
     allowed: Mapping[str, Any],
-    persistent: Callable[[Any], Any],
+    persistent: Callable[[Any], Any] = refuse_persistent,
     set_state: Callable[[Any, Any], None] = ignore_attributes,
     skip_foreign: bool = False,
 ) -> Any:
@@ -108,7 +118,7 @@ def load(
 
 def ordered_dict(items: Any = ()) -> dict[Any, Any]:
     """Replacement for collections.OrderedDict: returns a dict from [[key, value], ...]."""
-    return {_key(key): value for key, value in items}
+    return {_small_key(key): value for key, value in items}
 
 
 class _Bounded:
@@ -131,8 +141,8 @@ class _Bounded:
 class _Machine:
     """State of the pickle machine: the stack, the stacks below its marks, and the memo.
 
-    Functions in `allowed` may copy their arguments, which a pickle can repeat with two bytes. Two budgets limit this:
-    bytes passed to functions, and steps.
+    Functions in `allowed` and `set_state` may copy their arguments, which a pickle can repeat with two bytes. Two
+    budgets limit this: bytes passed to them, and steps.
     """
 
     def __init__(
@@ -149,6 +159,7 @@ class _Machine:
         self.skip_foreign = skip_foreign
         self.bytes_left = bytes_left
         self.steps_left = _MAX_STEPS
+        self.large_keys_left = _MAX_LARGE_KEYS
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -209,7 +220,7 @@ class _Machine:
             raise PickleError(f"it calls {name}, which is not allowed")
         if type(arguments) is not tuple:
             raise TypeError("arguments are not a tuple")
-        self.bytes_left -= sum(len(argument) for argument in arguments if isinstance(argument, _TEXT))
+        self.bytes_left -= _num_bytes(arguments)
         self.steps_left -= sum(len(argument) for argument in arguments if isinstance(argument, _CONTAINER))
         self.check_budgets()
         self.push(function.value(*arguments))
@@ -224,6 +235,8 @@ class _Machine:
     def build(self) -> None:
         target, state = self.pop(2)
         if not isinstance(target, Foreign):
+            self.bytes_left -= _num_bytes(state) if isinstance(state, tuple) else 0
+            self.check_budgets()
             self.set_state(target, state)
         self.push(target)
 
@@ -239,14 +252,23 @@ class _Machine:
             return
         if type(self.stack[-1]) is not set:
             raise TypeError(f"a {type(self.stack[-1]).__name__} is not a set")
-        self.stack[-1].update(map(_key, values))
+        self.stack[-1].update(map(self.key, values))
 
     def set_items(self, values: list[Any]) -> None:
         if isinstance(self.stack[-1], Foreign):
             return
         if not isinstance(self.stack[-1], dict):
             raise TypeError(f"a {type(self.stack[-1]).__name__} is not a dict")
-        self.stack[-1].update(_items(values))
+        self.stack[-1].update(self.items(values))
+
+    def items(self, values: list[Any]) -> dict[Any, Any]:
+        return {self.key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+
+    def key(self, value: Any) -> Any:
+        self.large_keys_left -= not _is_small(value)
+        if self.large_keys_left < 0:
+            raise PickleError(f"its pickle has more than {_MAX_LARGE_KEYS} large numbers as keys, unlike a network's")
+        return _key(value)
 
     def mark(self) -> None:
         self.below.append(self.stack)
@@ -262,8 +284,19 @@ def _key(value: Any) -> Any:
     return value
 
 
-def _items(values: list[Any]) -> dict[Any, Any]:
-    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+def _small_key(value: Any) -> Any:
+    if not _is_small(value):
+        raise TypeError(f"{shown(value)} cannot be a key")
+    return _key(value)
+
+
+def _is_small(value: Any) -> bool:
+    """Return True for anything but numbers whose hashes may be the same as those of many others."""
+    return not isinstance(value, float) and (not isinstance(value, int) or abs(value) < _SMALL_KEY)
+
+
+def _num_bytes(values: tuple[Any, ...]) -> int:
+    return sum(len(value) for value in values if isinstance(value, _TEXT))
 
 
 _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
@@ -276,8 +309,8 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, key: machine.push(machine.memo[key])),
     "LIST": lambda machine, _: machine.push(machine.pop_to_mark()),
     "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
-    "DICT": lambda machine, _: machine.push(_items(machine.pop_to_mark())),
-    "FROZENSET": lambda machine, _: machine.push(frozenset(map(_key, machine.pop_to_mark()))),
+    "DICT": lambda machine, _: machine.push(machine.items(machine.pop_to_mark())),
+    "FROZENSET": lambda machine, _: machine.push(frozenset(map(machine.key, machine.pop_to_mark()))),
     "APPEND": lambda machine, _: machine.extend(machine.pop(1)),
     "APPENDS": lambda machine, _: machine.extend(machine.pop_to_mark()),
     "SETITEM": lambda machine, _: machine.set_items(machine.pop(2)),
@@ -335,11 +368,13 @@ def set_state(target: Any, state: Any) -> None:
     """
     if isinstance(target, PickledArray):
         _, shape, dtype, fortran, data = state
+        if isinstance(data, str):  # bytes in Python 2
+            data = data.encode("latin-1")
         target.fill(data, dtype, shape, "F" if fortran else "C")
     elif isinstance(target, np.dtype):
         _, order, *rest = state
         if order not in ("<", "|") or tuple(rest) != _PLAIN_TYPE:
-            raise PickleError(f"it has arrays of an unknown type or byte order ({order!r:.20})")
+            raise PickleError(f"it has arrays of an unknown type or byte order ({shown(order)})")
     else:
         ignore_attributes(target, state)
 
