@@ -125,6 +125,20 @@ def test_wrong_commands_are_found(line: str, problem: str) -> None:
     assert all(problem in text if problem else text == "" for text in found)
 
 
+def test_the_kubernetes_job_follows_the_rules_of_its_fields() -> None:
+    """Those that the API server checks: https://kubernetes.io/docs/concepts/workloads/controllers/job."""
+    yaml = pytest.importorskip("yaml")
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/distribution.md").read_text(), flags=re.DOTALL)
+    service, job = yaml.safe_load_all(text)
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    assert spec["completions"] == spec["parallelism"] == pod["containers"][0]["args"][0].count(".sg3tf:12345")
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert (pod["restartPolicy"], spec["podReplacementPolicy"]) == ("Never", "Failed")  # as podFailurePolicy requires
+    conditions, codes = spec["podFailurePolicy"]["rules"]
+    assert conditions == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert codes == {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [130]}}
+
+
 def test_site_builds(tmp_path: Path) -> None:
     site = tmp_path / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", f"--site-dir={site}"]

@@ -129,14 +129,15 @@ def _several_workers(
     )
     configure_heartbeats(len(workers), heartbeat_timeout)
     # The strategy waits in C++ code that only the default SIGINT handler can interrupt, and replaces SIGTERM's handler.
-    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    on_sigint = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise OptionError(f"TF_CONFIG: the workers cannot connect to each other ({first_line(error)})") from error
     finally:
-        signal.signal(signal.SIGINT, previous)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, on_sigint)
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 class Workers:
@@ -181,10 +182,6 @@ class Workers:
     def broadcast_from_chief(self, number: int) -> int:
         """Return the chief's `number`, an int64; all workers must call this at the same time."""
         return sum(self._gathered(number if self.is_chief else 0))
-
-    def wait_for_all(self) -> None:
-        """Wait until all workers have called this."""
-        self._gathered(0)
 
     def require_equal(self, number: int, what: str) -> None:
         """Raise OptionError if `number` differs between the workers; `what` is its name in the message."""

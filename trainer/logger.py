@@ -56,7 +56,8 @@ def memory() -> dict[str, float]:
     if pages.exists():
         now = int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / GIGA
         values = {"Resources/cpu_mem_gb": now, "Resources/peak_cpu_mem_gb": max(now, peak)}  # the peak lags
-    if peaks := [_peak_of_gpu(device.name) for device in tf.config.list_logical_devices("GPU")]:
+    # Not the logical devices, which with several workers include those of the others.
+    if peaks := [_peak_of_gpu(f"GPU:{number}") for number in range(len(tf.config.get_visible_devices("GPU")))]:
         values["Resources/peak_gpu_mem_gb"] = max(peaks)
     return values
 

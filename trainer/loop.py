@@ -113,8 +113,10 @@ def train(
             report(due)
         report(schedule.due_at_end(state.cur_nimg), at_end=True)
         logger.on_end()
-        workers.wait_for_all()  # otherwise, a worker that leaves early would be considered lost
-    return schedule.is_finished(state.cur_nimg) and not signals  # which may have ended the last metrics
+        # A signal may have ended the last metrics. All workers return the same, and wait for each other, because one
+        # that leaves early would be considered lost.
+        stopped = workers.any_worker(bool(signals))
+    return schedule.is_finished(state.cur_nimg) and not stopped
 
 
 def _ensure_temporary_folder(run: Path) -> None:
@@ -129,10 +131,14 @@ def _stop_requested(signals: list[int], workers: Workers, step: int, due: Due) -
     """True if any worker has received a signal; multiple workers agree on that every few steps.
 
     They also do after a snapshot, whose metrics a signal may have interrupted: the run resumes there and computes them.
+    Then `signals` is not empty in any of them, so that the chief computes no metrics while another is asked to end.
     """
     if workers.count > 1 and step % AGREE_EVERY_STEPS and not due.snapshot:
         return False
-    return workers.any_worker(bool(signals))
+    stopped = workers.any_worker(bool(signals))
+    if stopped and not signals:
+        signals.append(signal.SIGTERM)
+    return stopped
 
 
 @contextlib.contextmanager
@@ -217,19 +223,21 @@ def _closing(*resources: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_signals(received: list[int]) -> Iterator[None]:
-    """Context in which `received` gets SIGINT (Ctrl-C) and SIGTERM; a second signal has its usual effect at once.
+    """Context in which `received` gets SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal).
 
-    In threads other than the main one, signals keep their usual effect.
+    A second signal has its usual effect at once, except SIGHUP, which both the shell and the system may send. SIGHUP
+    stays ignored under nohup. In threads other than the main one, signals keep their usual effect.
     """
     previous: dict[int, Any] = {}
 
     def handle(number: int, frame: object) -> None:
         received.append(number)
-        signal.signal(number, previous[number])
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else previous[number])
 
     if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-        for stopping in (signal.SIGINT, signal.SIGTERM):
-            previous[stopping] = signal.signal(stopping, handle)
+        for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if stopping != signal.SIGHUP or signal.getsignal(stopping) is not signal.SIG_IGN:
+                previous[stopping] = signal.signal(stopping, handle)
     try:
         yield
     finally:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 
 def _main(name: str, values: flags.FlagValues) -> int:
     started = time.monotonic()
+    _end_on_sigterm_in_a_container()
     extras.require("tensorboard", extra="train", purpose="sg3tf train")
     # Imported here, so that --help and errors in flags do not load TensorFlow.
     from sg3tf.ops import use_backend
@@ -98,6 +101,12 @@ def _main(name: str, values: flags.FlagValues) -> int:
     with ignoring_lost_output():
         print(_how_to_continue(name, run))
     return 130
+
+
+def _end_on_sigterm_in_a_container() -> None:
+    """Let SIGTERM end a container's first process, also before training; the kernel gives it no default action."""
+    if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
 
 
 def _how_to_continue(name: str, run: Path) -> str:

@@ -17,7 +17,8 @@ from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
 from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS, nimg_of_progress, snapshots
 from sg3tf.utils.checksums import verify_checksums
-from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote
+from sg3tf.utils.file_lock import locked_file
+from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, recover_replaced, reject_remote
 from sg3tf.utils.json_text import from_json
 from sg3tf.utils.output import ignoring_lost_output
 from trainer.config import Change, Options, as_flag, read_options
@@ -26,6 +27,7 @@ from trainer.errors import OptionError
 LOG = "log.txt"
 STATS = "stats.jsonl"
 DISCARDED = "discarded"
+LOCK = ".lock"  # there while a process trains the run, and after a kill
 
 _OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,}(?:_\d{3})?)(?:-discriminator)?\.\w+")
 
@@ -58,10 +60,14 @@ def create_locked(outdir: Path, options: Options, classes: Sequence[str] = (), l
     with contextlib.ExitStack() as stack:
         try:
             run = _reused(outdir, options, stack) if latest else None
-            if run is None:
+            while run is None:
                 run = _next_folder(outdir, options)
-                with contextlib.suppress(OSError):
-                    stack.enter_context(locked(run, wait=False))
+                try:
+                    stack.enter_context(locked_file(run / LOCK))
+                except BlockingIOError:  # another process has just begun in this folder, as if it was left by a kill
+                    run = None
+                except OSError:  # no locks in this file system
+                    pass
             options.write(run / OPTIONS)
             if classes:
                 _write_json(run / CLASSES, classes)
@@ -105,7 +111,7 @@ def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path
     for run in sorted(outdir.glob("[0-9]" * 5 + "-*"), reverse=True):
         if run.name[6:] == options.description and _has_saved_nothing(run, options):
             with contextlib.suppress(OSError):
-                stack.enter_context(locked(run, wait=False))
+                stack.enter_context(locked_file(run / LOCK))
                 note = f"{run} was stopped before its first checkpoint; it starts over"
                 with ignoring_lost_output():
                     print(note)
@@ -420,11 +426,11 @@ class ResumePoint:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.run, wait=False))
+                stack.enter_context(locked_file(self.run / LOCK))
             except BlockingIOError:
                 raise OptionError(
-                    f"--resume={self.run}: another process trains this run; wait until it ends, or resume from a "
-                    "copy of the folder"
+                    f"--resume={self.run}: another process trains this run; wait until it ends, resume from a copy of "
+                    f"the folder or, if its host was lost, remove {self.run / LOCK}"
                 ) from None
             except OSError:  # no locks in this file system, or an unwritable folder, which `record` reports
                 pass

@@ -7,14 +7,12 @@ images are identified by file names, sizes and modification times.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,13 @@ from sg3tf.metrics.feature_stats import SAVE_INTERVAL_S, FeatureStats, Moments
 from sg3tf.utils import files
 from sg3tf.utils.arrays import read_npz, save_npy
 from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.file_lock import locked_file
 from sg3tf.utils.files import atomic_directory, atomic_write, scratch_folder
 
 FORMAT = 1  # of files and features; increase it when a detector's output changes for the same weights
 ABOUT = "about.json"
 MAX_UNFINISHED_AGE_S = 7 * 24 * 3600.0
+PAUSE_S = 0.2  # while another process computes the same
 
 KeyFields = dict[str, Any]
 
@@ -121,16 +121,20 @@ class Cache:
             _logger.warning("%s: not written, so that it is computed again next time (%s)", self._folder, error)
 
     @contextmanager
-    def unfinished(self, fields: KeyFields) -> Iterator[Path | None]:
+    def unfinished(self, fields: KeyFields, waiting: Callable[[], object] = lambda: None) -> Iterator[Path | None]:
         """Yield a folder for intermediate results. It is removed on success, and kept after an error or a kill.
 
         It contains the files left by an interrupted process with the same key. Other processes with the same key wait.
         If the cache is not writable, the folder is a temporary one; None if that fails, too.
+
+        Args:
+            fields: fields of the key.
+            waiting: called every PAUSE_S while another process has the folder; an error it raises ends the wait.
         """
         with contextlib.ExitStack() as stack:
-            yield self._enter_kept(stack, fields) or _enter_temporary(stack)
+            yield self._enter_kept(stack, fields, waiting) or _enter_temporary(stack)
 
-    def _enter_kept(self, stack: contextlib.ExitStack, fields: KeyFields) -> Path | None:
+    def _enter_kept(self, stack: contextlib.ExitStack, fields: KeyFields, waiting: Callable[[], object]) -> Path | None:
         """Enter the context of a folder in the cache; return None if there is no cache, or it is not writable."""
         if self._folder is None:
             return None
@@ -138,7 +142,7 @@ class Cache:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(parent)
-            return stack.enter_context(_locked_folder(parent / cache_key(fields)))
+            return stack.enter_context(_locked_folder(parent / cache_key(fields), waiting))
         except OSError as error:
             _logger.warning("%s: cannot be written; an interrupted metric starts again (%s)", self._folder, error)
             return None
@@ -154,45 +158,34 @@ def _enter_temporary(stack: contextlib.ExitStack) -> Path | None:
 
 
 @contextmanager
-def _locked_folder(folder: Path) -> Iterator[Path]:
+def _locked_folder(folder: Path, waiting: Callable[[], object]) -> Iterator[Path]:
     """Yield a folder that no other process uses; it is removed unless there is an error."""
-    with _locked(folder.with_suffix(".lock")):
+    with contextlib.ExitStack() as stack:
+        _wait_for_lock(stack, folder.with_suffix(".lock"), waiting)
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_lock(stack: contextlib.ExitStack, path: Path, waiting: Callable[[], object]) -> None:
+    """Lock a file within `stack`; call `waiting` repeatedly until no other process has it."""
+    warned = False
+    while True:
+        try:
+            stack.enter_context(locked_file(path))
+            return
+        except BlockingIOError:
+            if not warned:
+                _logger.warning("waiting for another process that computes the same (%s)", path)
+            warned = True
+            waiting()
+            time.sleep(PAUSE_S)
 
 
 def _load_array(file: Path, digest: str) -> NDArray[Any]:
     if digest_file(file) != digest:
         raise ValueError(f"the content of {file.name} has changed since it was written")
     return np.load(file, mmap_mode="r")
-
-
-@contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a file lock, and remove the file at the end. The system releases the lock when the process ends.
-
-    Not a lock on the folder: on NFS, an exclusive lock needs a descriptor that is open for writing.
-
-    Raises:
-        BlockingIOError: another process holds it, and `wait` is False.
-    """
-    while True:
-        with open(path, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not wait:
-                    raise
-                _logger.warning("waiting for another process that computes the same (%s)", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                continue  # the other process has removed the locked file
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
 
 
 def _remove_abandoned(parent: Path) -> None:
@@ -202,5 +195,5 @@ def _remove_abandoned(parent: Path) -> None:
     """
     for folder in parent.iterdir():
         if folder.is_dir() and time.time() - folder.stat().st_mtime > MAX_UNFINISHED_AGE_S:
-            with contextlib.suppress(BlockingIOError), _locked(folder.with_suffix(".lock"), wait=False):
+            with contextlib.suppress(BlockingIOError), locked_file(folder.with_suffix(".lock")):
                 shutil.rmtree(folder, ignore_errors=True)

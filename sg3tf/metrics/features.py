@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -33,7 +34,7 @@ Item = TypeVar("Item")
 
 
 class ProgressCallback(Protocol):
-    """Function called after every batch."""
+    """Function called after every batch, and several times a second while another process computes the same."""
 
     def __call__(self, task: str, done: int, total: int, /) -> object:
         """Report that `done` of `total` images or samples of a task are done."""
@@ -121,7 +122,7 @@ class FeatureExtractor:
         cache: cache for data set statistics and interrupted passes.
         batch: images per batch on each replica.
         strategy: the replicas.
-        progress: called after every batch.
+        progress: called after every batch, and while another process computes the same.
 
     Raises:
         FloatingPointError: (from all methods) images or features are not finite.
@@ -146,7 +147,7 @@ class FeatureExtractor:
         cached, missing = self._load_cached(fields)
         if not missing:
             return cached
-        with self._cache.unfinished(self._pass_key_fields(missing)) as folder:
+        with self._cache.unfinished(self._pass_key_fields(missing), self._waiting(missing)) as folder:
             computed, still_missing = self._load_cached(missing)  # another process may have finished them
             if still_missing:  # everything the folder is for, because it may hold partial results
                 source = RealImages(data)
@@ -168,8 +169,13 @@ class FeatureExtractor:
         source = GeneratedImages(G, samples)
         if self._traced[0] is not G:
             self._traced = (G, _feature_function(source, self._detectors, self._strategy))
-        with self._cache.unfinished(self._pass_key_fields(fields) | generated_cache_key(G, samples)) as folder:
+        key_fields = self._pass_key_fields(fields) | generated_cache_key(G, samples)
+        with self._cache.unfinished(key_fields, self._waiting(fields)) as folder:
             yield self._extract(source, self._traced[1], fields, folder, "generated images")
+
+    def _waiting(self, requests: Iterable[FeatureRequest]) -> Callable[[], object]:
+        """Function that reports that another process computes the same."""
+        return partial(self._progress, "waiting for another process", 0, max(request.count for request in requests))
 
     def _cache_key_fields(self, request: FeatureRequest) -> KeyFields:
         return request.cache_key_fields() | {"detector_digest": self._detectors[request.detector].digest}

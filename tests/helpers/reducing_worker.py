@@ -28,7 +28,7 @@ def main() -> int:
                 total += float(strategy.reduce("SUM", value, axis=None))
                 print(f"step {step}: {total}", flush=True)
                 time.sleep(0.05)
-            workers.wait_for_all()
+            workers.any_worker(False)  # wait for the others
     except TrainingError as error:
         print(f"sg3tf train: {error}", flush=True)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import signal
@@ -196,6 +197,23 @@ def test_limits_of_time_and_communication_reach_tensorflow(monkeypatch):
     assert options.timeout_seconds == 60.0
     distribution._several_workers("auto", 7, 0.0, 20.0)
     assert made["communication_options"].timeout_seconds is None
+
+
+def test_the_strategy_leaves_the_handlers_of_signals(monkeypatch):
+    """TensorFlow replaces that of SIGTERM, which the first process of a container needs to have one."""
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}})
+    )
+    monkeypatch.setattr(distribution, "wait_for_workers", lambda *_: None)
+    monkeypatch.setattr(distribution, "configure_heartbeats", lambda *_: None)
+    replace = functools.partial(signal.signal, signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda **_: replace())
+    before = signal.signal(signal.SIGTERM, ours := lambda *_: None)
+    try:
+        distribution._several_workers("auto", 7, 0.0, 20.0)
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_heartbeats_are_configured_as_the_strategy_would(monkeypatch):

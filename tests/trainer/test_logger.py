@@ -235,6 +235,24 @@ def test_gigabytes_are_those_of_dry_run(monkeypatch):
     assert module.memory()["Resources/peak_cpu_mem_gb"] == pytest.approx(3072)
 
 
+def test_memory_is_that_of_this_worker(monkeypatch):
+    """The logical devices include those of other workers, whose memory TensorFlow does not know."""
+    peaks = {"GPU:0": 3e9, "GPU:1": 5e9}
+    names = [f"/job:worker/replica:0/task:{task}/device:{name}" for task in range(2) for name in peaks]
+
+    def info(name):
+        device = name.removeprefix("/job:worker/replica:0/task:0/device:")
+        if device not in peaks:
+            raise ValueError(f"No matching devices found for '{name}'")
+        return {"peak": peaks[device]}
+
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: [SimpleNamespace(name=name) for name in names])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: list(peaks))
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", info)
+    monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", info)
+    assert module.memory()["Resources/peak_gpu_mem_gb"] == 5
+
+
 def test_metrics_that_cannot_be_computed_do_not_end_a_run(logger, monkeypatch):
     errors = [
         FloatingPointError("no luck"),

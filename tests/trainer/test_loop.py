@@ -152,6 +152,36 @@ def test_several_workers_agree_on_stopping_every_few_steps():
     assert loop._stop_requested([2], Asked(1), 1, Due()) and not loop._stop_requested([], Asked(1), 1, Due())
 
 
+def answers(monkeypatch, *found):
+    """Let the workers of the next run have received signals, or not, each time that they are asked."""
+    given = iter(found)
+
+    class Others(distribution.Workers):
+        def any_worker(self, flag):
+            return flag or next(given)
+
+    monkeypatch.setattr(loop, "Workers", Others)
+
+
+def test_a_signal_to_another_worker_leaves_out_the_metrics(faces, tmp_path, monkeypatch):
+    """Only the chief computes them; the other one would be killed while it waits."""
+    options = tiny_run.options(faces, kimg=0.8, tick=0.016, snap=1, metrics=("swd",))
+    run = run_dir.create(tmp_path, options)
+    monkeypatch.setattr(metrics, "Evaluation", lambda *_, **__: pytest.fail("metrics are computed"))
+    answers(monkeypatch, False, True)
+    with without_graphs():
+        assert not loop.train(options, open_dataset(faces), run)
+    assert (run / "network-snapshot-000000_008.keras").exists()
+
+
+def test_all_workers_have_the_same_exit_status(faces, tmp_path, monkeypatch):
+    """Also if one gets a signal after the last step, while the chief computes metrics."""
+    options = tiny_run.options(faces, kimg=0.008)
+    answers(monkeypatch, False, True)
+    with without_graphs():
+        assert not loop.train(options, open_dataset(faces), run_dir.create(tmp_path, options))
+
+
 def test_signals_are_left_to_the_main_thread():
     """Python allows no other thread to handle them; a notebook or a test may train in one."""
     before, received = signal.getsignal(signal.SIGTERM), []
@@ -163,6 +193,32 @@ def test_signals_are_left_to_the_main_thread():
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(enter).result() == before
     assert enter() != before == signal.getsignal(signal.SIGTERM)
+
+
+def test_a_second_signal_has_its_usual_effect():
+    received, usual = [], []
+    before = signal.signal(signal.SIGTERM, lambda *_: usual.append("end"))
+    try:
+        with loop._stop_signals(received):
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (received, usual) == ([signal.SIGTERM], ["end"])
+
+
+@pytest.mark.parametrize("usual", [lambda *_: None, signal.SIG_IGN])
+def test_a_closed_terminal_stops_a_run_except_under_nohup(usual):
+    """Two signals, of the shell and of the system, are one request."""
+    received, before = [], signal.signal(signal.SIGHUP, usual)
+    try:
+        with loop._stop_signals(received):
+            for _ in range(2):
+                signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is usual
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert received == ([] if usual == signal.SIG_IGN else [signal.SIGHUP])
 
 
 def test_workers_that_do_not_meet_before_the_first_step_end_with_one_line(faces, tmp_path, monkeypatch):

@@ -447,6 +447,17 @@ def test_ctrl_c_stops_at_a_checkpoint_and_prints_the_command_to_resume(runs):
     assert shlex.split(command) == ["python", "-m", "trainer.main", f"--resume={runs.resumed.folder}"]
 
 
+@pytest.mark.parametrize(("pid", "status"), [(1, 128 + signal.SIGTERM), (2, -signal.SIGTERM)])
+def test_sigterm_ends_the_first_process_of_a_container_before_it_trains(pid, status):
+    """The kernel would ignore it without a handler. Shells tell other processes' ends by a signal from statuses."""
+    code = f"import os, time; from trainer import main; os.getpid = lambda: {pid}\n"
+    code += "main.extras.require = lambda *_, **__: (print(flush=True), time.sleep(60))\nmain.main(['--data=x'])"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.terminate()
+    assert process.wait(10) == status
+
+
 @pytest.mark.slow
 def test_latest_starts_a_run_where_there_is_none(runs):
     assert (

@@ -8,7 +8,9 @@ import errno
 import fcntl
 import json
 import math
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +141,7 @@ def test_a_run_that_was_killed_before_it_saved_anything_begins_anew_in_its_folde
     before = [sorted(path.rglob("*")) for path in others]
     with run_dir.create_locked(tmp_path, PLAIN, latest=True) as run:
         assert run == dead
-        assert sorted(path.name for path in run.iterdir()) == ["discarded", "log.txt", "options.json"]
+        assert sorted(path.name for path in run.iterdir()) == [".lock", "discarded", "log.txt", "options.json"]
         assert capsys.readouterr().out == f"{run} was stopped before its first checkpoint; it starts over\n"
         with run_dir.create_locked(tmp_path, PLAIN, latest=True) as second:  # as another process
             assert second.name == f"00005-{NAME}"
@@ -163,7 +165,44 @@ def test_a_run_that_was_killed_while_its_folder_was_made_begins_anew_in_it(tmp_p
             assert run == dead
             assert Options.from_file(run / "options.json") == PLAIN
             assert json.loads((run / "classes.json").read_text()) == ["cat", "dog"]
-            assert not list(run.glob(".*"))
+            assert [path.name for path in run.glob(".*")] == [".lock"]
+        assert not list(run.glob(".*"))
+
+
+def test_runs_that_begin_at_the_same_moment_have_folders_of_their_own(tmp_path, monkeypatch):
+    """To the second, the first one's empty folder looks as if a kill had left it."""
+    make_folder = run_dir._next_folder
+    with contextlib.ExitStack() as stack:
+
+        def interrupted(outdir, options):
+            folder = make_folder(outdir, options)
+            monkeypatch.setattr(run_dir, "_next_folder", make_folder)
+            assert stack.enter_context(run_dir.create_locked(tmp_path, PLAIN, latest=True)) == folder
+            return folder
+
+        monkeypatch.setattr(run_dir, "_next_folder", interrupted)
+        with run_dir.create_locked(tmp_path, PLAIN, latest=True) as run:
+            assert run.name == f"00001-{NAME}"
+
+
+def test_other_hosts_are_excluded_on_nfs(tmp_path, monkeypatch):
+    """It passes on locks of regular files that are open for writing only; those of folders are of one host."""
+    lock = fcntl.flock
+
+    def nfs_lock(file, operation):
+        descriptor = file if isinstance(file, int) else file.fileno()
+        writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        if writable and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", nfs_lock)
+    with run_dir.create_locked(tmp_path, PLAIN) as run:
+        make_checkpoint(run, 8)
+        with (
+            pytest.raises(OptionError, match=f"another process trains this run; .*remove {run}/.lock$"),
+            ResumePoint.from_path(run).open_for_resume(PLAIN, []),
+        ):
+            pass
 
 
 def test_means_and_deviations_of_labels_that_the_data_set_has_standardized(tmp_path):

@@ -316,6 +316,31 @@ def test_another_process_with_the_same_key_waits(tmp_path: Path):
     assert not list((tmp_path / "unfinished").iterdir())
 
 
+def test_an_error_of_the_callback_ends_the_wait_for_another_process(
+    loaded: dict[str, MeanColor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As that of a training run which is asked to stop."""
+    tasks: list[str] = []
+
+    def stop(task: str, _done: int, _total: int) -> None:
+        tasks.append(task)
+        if len(tasks) == 3:
+            raise ZeroDivisionError
+
+    def measure() -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            values(tmp_path, images(), progress=stop)
+
+    monkeypatch.setattr(cache, "cache_key", lambda _: "the same")
+    thread = threading.Thread(target=measure)
+    with Cache(tmp_path).unfinished({}):
+        thread.start()
+        thread.join(20)
+        ended = not thread.is_alive()
+    thread.join(20)
+    assert ended and tasks == ["waiting for another process"] * 3
+
+
 def test_abandoned_passes_are_removed(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), Cache(tmp_path).unfinished({"a": 1}) as old:
         raise ZeroDivisionError

@@ -1,0 +1,33 @@
+"""Locks between processes, also on several hosts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which is created, and removed at the end.
+
+    The system releases the lock when the process ends. A lock on a folder would not exclude other hosts: NFS passes on
+    only those of regular files that are open for writing.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: the file cannot be created, or the file system has no locks.
+    """
+    while True:
+        with open(path, "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue  # another process has just removed the locked file
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # which must not hide an error before it
+                    path.unlink(missing_ok=True)
+            return
