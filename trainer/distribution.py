@@ -137,7 +137,7 @@ def _several_workers(
         raise OptionError(f"TF_CONFIG: the workers cannot connect to each other ({first_line(error)})") from error
     finally:
         signal.signal(signal.SIGINT, on_sigint)
-        signal.signal(signal.SIGTERM, on_sigterm)
+        signal.signal(signal.SIGTERM, on_sigterm or signal.SIG_DFL)  # None: it was not set in Python
 
 
 class Workers:

@@ -23,7 +23,11 @@ def locked_file(path: Path) -> Iterator[None]:
     while True:
         with open(path, "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                is_current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                is_current = False
+            if not is_current:
                 continue  # another process has just removed the locked file
             try:
                 yield

@@ -34,7 +34,7 @@ function start(): void {
   }
   limitRequestsTo(url);
   const address = { server: url, model: query.get("model") ?? "sg3", version: query.get("version") };
-  const store = new Store(readState(notices.show) ?? START);
+  const store = new Store(readState(location.hash, notices.show) ?? START);
   const app = new App(new Server(url), address, query.get("network") ?? "", store, notices.show);
   const view = pictureView(app);
   document.body.append(
@@ -68,10 +68,10 @@ function limitRequestsTo(url: string): void {
   document.head.append(h("meta", { "http-equiv": "Content-Security-Policy", content: `connect-src ${source}` }));
 }
 
-/** Return the state in the page's address; null, after a notice, if it cannot be read. */
-function readState(notify: (message: string) => void): State | null {
+/** Return the state in a link; null, after a notice, if it cannot be read. */
+function readState(hash: string, notify: (message: string) => void): State | null {
   try {
-    return fromFragment(location.hash);
+    return fromFragment(hash);
   } catch (error) {
     notify(`The link cannot be read: ${error instanceof Error ? error.message : error}`);
     return null;
@@ -97,8 +97,9 @@ function keepLink(store: Store, notify: (message: string) => void): void {
       wasLong = isLong;
     }, LINK_DELAY_MS);
   });
-  window.addEventListener("hashchange", () => {
-    const state = location.hash === written ? null : readState(notify);
+  window.addEventListener("hashchange", ({ newURL }) => {
+    const { hash } = new URL(newURL); // location.hash may have been replaced since
+    const state = hash === written ? null : readState(hash, notify);
     if (state) store.change(state);
     written = location.hash;
   });
