@@ -19,10 +19,16 @@ FloatArray = NDArray[np.float32]
 
 
 def to_uint8(images: ArrayLike) -> ByteArray:
-    """Map [-1, 1] to 0..255, rounded and clipped; uint8 is returned unchanged."""
+    """Map [-1, 1] to 0..255, rounded and clipped; uint8 is returned unchanged.
+
+    Raises:
+        ValueError: numbers of another type, such as int64, whose range is unknown.
+    """
     array = np.asarray(images)
     if array.dtype == np.uint8:
         return array
+    if array.dtype.kind in "biuc":
+        raise ValueError(f"images of type {array.dtype}: give uint8, or floats in [-1, 1]")
     return np.asarray(np.clip(np.rint((array.astype(np.float32) + 1) * 127.5), 0, 255), np.uint8)
 
 
@@ -42,7 +48,7 @@ def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
         uint8 [rows * H, columns * W, C]; missing images in the last row are black.
 
     Raises:
-        ValueError: the array is not four-dimensional, or has no images.
+        ValueError: the array is not four-dimensional, has no images, or has integers other than uint8.
     """
     tiles = to_uint8(images)
     if tiles.ndim != 4 or not len(tiles):
@@ -70,7 +76,7 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
         text: metadata, available as PIL.Image.open(path).text; bytes of file names that are not UTF-8 are escaped.
 
     Raises:
-        ValueError: not a single image, or an unsupported number of channels.
+        ValueError: not a single image, an unsupported number of channels, or integers other than uint8.
     """
     pixels = to_uint8(image)
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):

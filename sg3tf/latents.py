@@ -122,7 +122,7 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
         float32 [N, num_ws, w_dim].
 
     Raises:
-        ValueError: psi is neither a number nor [N].
+        ValueError: psi is neither a number nor [N], or the cutoff is negative.
 
     Examples:
         >>> truncate([[[2.0], [2.0]]], [1.0], psi=0.5, cutoff=1)
@@ -133,6 +133,8 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
     psi = np.asarray(psi, np.float32)
     if psi.shape not in ((), (1,), (len(ws),)):
         raise ValueError(f"psi of shape {psi.shape}: give a number, or one for each of {len(ws)} images")
+    if cutoff is not None and cutoff < 0:
+        raise ValueError(f"cutoff={cutoff}: give 0 or more, or None for all")
     psi = np.broadcast_to(psi, len(ws))[:, None, None]
     is_truncated = np.arange(ws.shape[1])[:, None] < (ws.shape[1] if cutoff is None else cutoff)
     return np.where(is_truncated & (psi != 1), average + psi * (ws - average), ws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -30,13 +31,14 @@ _MOST_GIF_FPS = 100  # delays between its frames are whole hundredths of a secon
 ENDINGS = tuple(_ENCODING)
 
 
-def check(path: Path, fps: int) -> None:
+def check(path: str | os.PathLike[str], fps: int) -> None:
     """Raise errors of `save` that can be detected before computing frames.
 
     Raises:
         ValueError: the suffix is not .mp4, .webm or .gif, or a GIF has more than 100 frames per second.
         MissingExtraError: imageio-ffmpeg is not installed.
     """
+    path = Path(path)
     if path.suffix not in _ENCODING:
         raise ValueError(f"{path}: videos end in one of {', '.join(_ENCODING)}")
     if path.suffix == ".gif" and fps > _MOST_GIF_FPS:
@@ -44,33 +46,52 @@ def check(path: Path, fps: int) -> None:
     _ffmpeg(path)
 
 
-def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
+def save(path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
     """Write a video file atomically.
 
     Frames are consumed one by one, so that a long video does not have to fit in memory, except as GIF.
 
     Args:
         path: file name with the suffix .mp4 (H.264), .webm (VP9) or .gif.
-        frames: at least one, [H, W, C] uint8, with 1, 3 or 4 channels; transparent parts become white except in GIF.
+        frames: at least one, all [H, W, C] uint8, with 1, 3 or 4 channels; transparent parts become white except in
+            GIF.
         fps: frames per second.
 
     Raises:
-        ValueError: see `check`.
+        ValueError: see `check`; or frames are missing, or of another type or shape.
         MissingExtraError: imageio-ffmpeg is not installed.
         OSError: the file cannot be written.
     """
+    path = Path(path)
     check(path, fps)
+    checked = _checked(frames)
     if path.suffix != ".gif":
-        frames = map(over_white, frames)
-    frames = iter(frames)
-    first = next(frames)
+        checked = map(over_white, checked)
+    first = next(checked, None)
+    if first is None:
+        raise ValueError(f"{path}: no frames: give at least one")
     height, width, channels = first.shape
     command = [_ffmpeg(path), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", _PIXELS[channels]]
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", *_ENCODING[path.suffix]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         # "file:", because ffmpeg treats text before a colon as a protocol, and a leading hyphen as an option.
-        _encode([*command, f"file:{temporary}"], itertools.chain([first], frames), path)
+        _encode([*command, f"file:{temporary}"], itertools.chain([first], checked), path)
+
+
+def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames, or raise ValueError for one of another type or shape, which would be encoded as noise."""
+    shape: tuple[int, ...] | None = None
+    for number, frame in enumerate(frames):
+        if frame.dtype != np.uint8:
+            remedy = "give uint8, which sg3tf.images.to_uint8 makes of floats in [-1, 1]"
+            raise ValueError(f"frame {number} of type {frame.dtype}: {remedy}")
+        if frame.ndim != 3 or frame.shape[2] not in _PIXELS:
+            raise ValueError(f"frame {number} of shape {frame.shape}: give [H, W, C], C is 1, 3 or 4")
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise ValueError(f"frame {number} of shape {frame.shape}: all must have that of the first, {shape}")
+        yield frame
 
 
 def over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -76,6 +76,7 @@ class StyleGANTrainer(keras.Model):
         super().__init__(autocast=False, **kwargs)
         same = {name: value for name, value in G.get_config().items() if name != "name"}
         self.G, self.D, self.G_ema = G, D, type(G).from_config({**same, "dtype": "float32"})
+        self.G_ema.trainable = True  # updates of the average depend on it
         self.G_ema.set_weights(G.get_weights())
         self.step = self.cur_nimg = 0
         self.built = True
@@ -129,8 +130,8 @@ class StyleGANTrainer(keras.Model):
             **kwargs: further arguments of keras.Model.compile, but not metrics, which would get no predictions.
 
         Raises:
-            ValueError: the loss is unknown, metrics are given, or LeCam is used with relativistic logits, which have no
-                fixed zero.
+            ValueError: the loss is unknown, metrics are given, LeCam is used with relativistic logits, which have no
+                fixed zero, or G or D is frozen as a whole.
         """
         if loss not in losses.LOSSES:
             raise ValueError(f"loss={loss!r}: give one of {', '.join(losses.LOSSES)}")
@@ -139,6 +140,9 @@ class StyleGANTrainer(keras.Model):
         for name in ("metrics", "weighted_metrics", "loss_weights"):
             if kwargs.get(name):
                 raise ValueError(f"{name}: a GAN has no predictions to measure; compute sg3tf.metrics of G_ema instead")
+        for name, network in (("G", self.G), ("D", self.D)):
+            if not network.trainable_variables:
+                raise ValueError(f"{name} has no trainable variables: set {name}.trainable = True")
         # Eager, because phases are chosen in Python; each phase is a compiled function.
         super().compile(optimizer=None, run_eagerly=True, **kwargs)
         self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval, lecam)

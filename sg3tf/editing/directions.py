@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,15 +76,16 @@ def apply_direction(ws: ArrayLike, directions: Directions, number: int, strength
     return result
 
 
-def save(path: Path, directions: Directions) -> None:
+def save(path: str | os.PathLike[str], directions: Directions) -> None:
     """Write an .npz file with the arrays of `directions` under their names, atomically."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         arrays = {name: np.asarray(value) for name, value in vars(directions).items()}
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load(path: Path, num_ws: int, w_dim: int) -> Directions:
+def load(path: str | os.PathLike[str], num_ws: int, w_dim: int) -> Directions:
     """Read a file written by `save`.
 
     Raises:
@@ -92,7 +94,7 @@ def load(path: Path, num_ws: int, w_dim: int) -> Directions:
     """
     names = [field.name for field in dataclasses.fields(Directions)]
     try:
-        found = read_npz(path, names)
+        found = read_npz(Path(path), names)
     except ValueError as error:
         raise ValueError(f"directions={path}: not a file written by --save_directions ({error})") from error
     count = len(found["names"])

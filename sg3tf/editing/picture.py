@@ -1,4 +1,4 @@
-"""Pictures to project."""
+"""Pictures to project: read from files, or given as arrays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from sg3tf.image_files import center_crop, read_image
@@ -42,6 +42,22 @@ def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool =
             raise ValueError(f"target={path}: is {_by(image.size)}, the network makes {_by(size)}; {remedy}")
         image = center_crop(image, size).resize(size, Image.Resampling.LANCZOS)
     return to_float(np.asarray(image)).reshape(image_shape(resolution, channels))
+
+
+def checked_target(target: ArrayLike, resolution: Resolution, channels: int) -> NDArray[np.float32]:
+    """Return an image to project, [H, W, channels] in [-1, 1], as float32.
+
+    Raises:
+        ValueError: the array has another shape, or is not of floats.
+    """
+    image = np.asarray(target)
+    if image.dtype.kind in "biu":
+        remedy = "give floats in [-1, 1], as sg3tf.images.to_float makes of pixels from 0 to 255"
+        raise ValueError(f"target of type {image.dtype}: {remedy}")
+    expected = image_shape(resolution, channels)
+    if image.shape != expected:
+        raise ValueError(f"target of shape {image.shape}: give [{', '.join(map(str, expected))}]")
+    return image.astype(np.float32)
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -7,34 +7,35 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from sg3tf.editing.picture import checked_target
 from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.generators import Generator
-
-FloatArray = NDArray[np.float32]
 
 
 def tune(
     G: Generator,
-    ws: FloatArray,
-    transform: FloatArray | None,
-    target: FloatArray,
+    ws: ArrayLike,
+    transform: ArrayLike | None,
+    target: ArrayLike,
     distance: Distance,
     *,
     steps: int,
     learning_rate: float,
     locality: float = 0.0,
-    others: FloatArray | None = None,
+    others: ArrayLike | None = None,
     radius: float = 30.0,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Generator:
     """Return a copy of `G` whose image at the pivot is closer to `target`; its mapping network is unchanged.
 
+    All of its synthesis network is tuned, and trainable, whether or not layers of `G` are frozen.
+
     Args:
         G: generator that computes in float32; it is not modified.
         ws, transform: the pivot, [num_ws, w_dim] and [3, 3] or None.
-        target: [H, W, C] in [-1, 1].
+        target: float [H, W, C] in [-1, 1].
         distance: distance to minimize.
         steps, learning_rate: of Adam.
         locality: weight of the distance between images of G and its copy at style vectors near the pivot (section 3.3
@@ -45,19 +46,23 @@ def tune(
         progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
-        ValueError: locality without others.
+        ValueError: locality without others, or a target that does not fit the generator.
         FloatingPointError: a distance is not finite.
     """
     if locality and others is None:
         raise ValueError(f"locality={locality:g}: needs others, one w for each step")
+    target = checked_target(target, G.config.resolution, G.config.image_channels)
+    ws = np.asarray(ws, np.float32)
+    others = None if others is None else np.asarray(others, np.float32)
     tuned = type(G).from_config(G.get_config())
+    tuned.trainable = True
     tuned.set_weights(G.get_weights())
     fixed = {id(variable) for variable in tuned.mapping_network.trainable_variables}
     variables = [variable for variable in tuned.trainable_variables if id(variable) not in fixed]
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build(variables)
     pivot, target_image = tf.constant(ws[None]), tf.constant(target[None])
-    pivot_transform = None if transform is None else tf.constant(transform[None])
+    pivot_transform = None if transform is None else tf.constant(np.asarray(transform, np.float32)[None])
 
     @tf.function(autograph=False)
     def step(other: tf.Tensor) -> tf.Tensor:

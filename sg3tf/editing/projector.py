@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from sg3tf.editing.picture import checked_target
 from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.generators import Generator
 from sg3tf.models.latent_ops import transform_matrix
@@ -106,9 +107,9 @@ class _Candidate:
 
 def project_image(
     G: Generator,
-    target: FloatArray,
+    target: ArrayLike,
     distance: Distance,
-    mean: FloatArray,
+    mean: ArrayLike,
     sigma: float,
     *,
     space: str = "w",
@@ -122,7 +123,7 @@ def project_image(
 
     Args:
         G: generator that computes in float32; its weights are not changed.
-        target: [H, W, C] in [-1, 1].
+        target: float [H, W, C] in [-1, 1].
         distance: distance to minimize.
         mean, sigma: mean [w_dim] of w, and the RMS distance from it, see `mean_and_sigma`.
         space: "w" for one style vector for all layers, or "w+" for one per layer.
@@ -132,11 +133,15 @@ def project_image(
         progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
-        ValueError: unknown space.
+        ValueError: unknown space, or the target or the mean does not fit the generator.
         FloatingPointError: a distance is not finite.
     """
     if space not in ("w", "w+"):
         raise ValueError(f"space={space}: use w or w+")
+    target = checked_target(target, G.config.resolution, G.config.image_channels)
+    mean = np.asarray(mean, np.float32)
+    if mean.shape != (G.config.w_dim,):
+        raise ValueError(f"mean of shape {mean.shape}: give [{G.config.w_dim}]")
     seed = seed if seed < 2**63 else seed - 2**64  # int64 with the same bits
     candidate = _Candidate(mean, G.num_ws, space, search_transform)
     step = _step_function(G, target[None], distance, candidate)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -123,23 +124,24 @@ class Tiles:
     label: NDArray[np.float32]
 
 
-def save_tiles(path: Path, tiles: Tiles) -> None:
+def save_tiles(path: str | os.PathLike[str], tiles: Tiles) -> None:
     """Write an .npz file with the fields of `tiles` under their names, atomically.
 
     Its `noise` is "const": StyleGAN2's layers add their stored noise, in grids as in `sg3tf generate`.
     """
-    with atomic_write(path) as file:
+    with atomic_write(Path(path)) as file:
         np.savez(file, **dataclasses.asdict(tiles), noise="const")
 
 
-def save(path: Path, latents: Latents) -> None:
+def save(path: str | os.PathLike[str], latents: Latents) -> None:
     """Write an .npz file with the arrays of `latents` under their names, atomically."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         np.savez(file, **dataclasses.replace(latents, tiles=None, trunc=None).arrays())  # type: ignore[arg-type]
 
 
-def load(path: Path, network: Network, flag: str = "latents") -> Latents:
+def load(path: str | os.PathLike[str], network: Network, flag: str = "latents") -> Latents:
     """Read a file written by `save` or `save_tiles`; only `ws` or `z` is required.
 
     Other StyleGAN programs save projections with `ws` named `w`, which is accepted, too.
@@ -155,7 +157,7 @@ def load(path: Path, network: Network, flag: str = "latents") -> Latents:
     """
     names = ["z", *(field.name for field in dataclasses.fields(Latents) if field.name not in ("tiles", "trunc"))]
     try:
-        found = read_npz(path)
+        found = read_npz(Path(path))
     except ValueError as error:
         raise ValueError(f"{flag}={path}: not an .npz file of arrays ({error})") from error
     arrays: dict[str, Any] = {name: found[name] for name in names if name in found}

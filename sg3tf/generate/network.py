@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -50,7 +49,7 @@ class Network(abc.ABC):
 
     classes: tuple[str, ...] = ()
     label_scale: LabelScale | None = None
-    _is_centered_on_class = False
+    _class_center: FloatArray | None = None
 
     def __init__(
         self,
@@ -98,15 +97,14 @@ class Network(abc.ABC):
         """
         raise ValueError(f"network={self.name}: its layers are out of reach; give a .keras file or a run folder")
 
-    @cached_property
+    @property
     def w_avg(self) -> FloatArray:
         """Average style vector, float32 [w_dim], the center of truncation."""
-        return self._average()
+        return self._average() if self._class_center is None else self._class_center
 
     def center_on_class(self, label: ArrayLike) -> None:
         """Truncate toward the average of the class with this label [label_dim] from now on."""
-        self.w_avg = self.class_average(label)
-        self._is_centered_on_class = True
+        self._class_center = self.class_average(label)
 
     def truncates_fully(self, cutoff: int | None) -> bool:
         """Return True if truncation moves all style vectors toward the average of all classes.
@@ -116,7 +114,7 @@ class Network(abc.ABC):
         Args:
             cutoff: number of leading style vectors to truncate; None for all.
         """
-        return not self._is_centered_on_class and (cutoff is None or cutoff >= self.num_ws)
+        return self._class_center is None and (cutoff is None or cutoff >= self.num_ws)
 
     def class_average(self, label: ArrayLike) -> FloatArray:
         """Return the mean of w over random z with one label [label_dim], float32 [w_dim]."""
@@ -243,6 +241,7 @@ class ExportedNetwork(Network):
         ValueError: the signatures are not those of a generator.
     """
 
+    _known_average: FloatArray | None = None
     #: The signatures, with their outputs.
     OUTPUTS: ClassVar[dict[str, str]] = {"map": "ws", "synthesize": "images"}
 
@@ -267,8 +266,10 @@ class ExportedNetwork(Network):
         return self._call_map(z, 1.0, label)
 
     def _average(self) -> FloatArray:
-        label = np.zeros([1, self.label_dim], np.float32) if self.label_dim else None
-        return self._call_map(np.ones([1, self.z_dim], np.float32), 0.0, label)[0, 0]
+        if self._known_average is None:  # one request is enough
+            label = np.zeros([1, self.label_dim], np.float32) if self.label_dim else None
+            self._known_average = self._call_map(np.ones([1, self.z_dim], np.float32), 0.0, label)[0, 0]
+        return self._known_average
 
     def _call_map(self, z: FloatArray, psi: float, label: FloatArray | None) -> FloatArray:
         inputs = {"z": z, "psi": np.full([len(z)], psi, np.float32)}

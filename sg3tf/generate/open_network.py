@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sg3tf.utils.label_scale import LabelScale, labels_of_width
 _MODEL_FILE = "saved_model.pb"
 
 
-def open_network(text: str, batch: int | None = None, **connection: Any) -> Network:
+def open_network(text: str | os.PathLike[str], batch: int | None = None, **connection: Any) -> Network:
     """Open the network that `text` names.
 
     Args:
@@ -27,6 +28,7 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
         OSError: the network does not exist, or the server does not answer.
         ValueError: it is not a network.
     """
+    text = os.fspath(text)
     if text.startswith(SCHEME):
         return RemoteNetwork(text, batch, **connection)
     if connection:

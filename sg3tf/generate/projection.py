@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import images
 from sg3tf.editing.perceptual import pixels
+from sg3tf.editing.picture import checked_target
 from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma, project_image
 from sg3tf.generate.keras_network import KerasNetwork
@@ -50,7 +51,7 @@ class Projection:
 
 def project(
     network: Network,
-    target: FloatArray,
+    target: ArrayLike,
     distance: Distance = pixels,
     *,
     label: FloatArray | None = None,
@@ -64,7 +65,7 @@ def project(
 
     Args:
         network: network with a Keras model; it is not modified.
-        target: [H, W, C] in [-1, 1], from sg3tf.images.
+        target: float [H, W, C] in [-1, 1], from sg3tf.images.
         distance: a distance from sg3tf.editing.perceptual.
         label: [label_dim], for a conditional network; its mean w is the starting point.
         space, steps, learning_rate: see sg3tf.editing.projector.project_image.
@@ -72,12 +73,13 @@ def project(
         seed: seed of the noise, and of 10,000 latents for the statistics of w.
 
     Raises:
-        ValueError: the network has no gradients, or does not support `transform`.
+        ValueError: the network has no gradients, or does not support `transform`; or the target does not fit it.
         FloatingPointError: see project_image.
     """
     G = network.generator.with_dtype("float32")  # small gradients vanish in 16 bits
     if transform:
         network.require_transform()
+    target = checked_target(target, network.resolution, network.channels)
     mean, sigma = mean_and_sigma(network.sample_w(seed=seed, label=label))
     trace = project_image(
         G,
@@ -100,7 +102,7 @@ def project(
 def tune_network(
     network: Network,
     pivot: Latents,
-    target: FloatArray,
+    target: ArrayLike,
     distance: Distance = pixels,
     *,
     steps: int,
@@ -116,6 +118,7 @@ def tune_network(
         target, distance, steps, learning_rate, locality: see sg3tf.editing.pivotal_tuning.tune.
         seed: seed of the latents for locality. Their distance from the pivot is the RMS distance of w from its mean.
     """
+    target = checked_target(target, network.resolution, network.channels)
     label = None if pivot.label is None else pivot.label[0]
     w = network.sample_w(seed=seed, label=label)
     tuned = tune(
@@ -156,7 +159,8 @@ def psnr(image: NDArray[np.uint8], target: FloatArray) -> float:
         return float(20 * np.log10(255) - 10 * np.log10(np.mean(difference**2)))
 
 
-def quality(image: NDArray[np.uint8], target: FloatArray, distance: Distance) -> dict[str, float]:
+def quality(image: NDArray[np.uint8], target: ArrayLike, distance: Distance) -> dict[str, float]:
     """Return the PSNR of an image [H, W, C], and its distance from the target."""
+    target = np.asarray(target, np.float32)
     found = distance(tf.constant(images.to_float(image[None])), target[None])[0]
     return {"psnr": psnr(image, target), "distance": float(found)}

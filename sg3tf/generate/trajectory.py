@@ -120,7 +120,8 @@ class Trajectory:
         frames: number of frames from each keyframe to the next.
         curve: "cubic" or "lerp" through the style vectors, or "slerp" through the z of seeds.
         loop: return to the first keyframe at the end.
-        psi: truncation values, spread evenly over the video; None to keep those of the keyframes.
+        psi: one or several truncation values, spread evenly over the video, in addition to those of the keyframes;
+            None for none.
         cutoff: number of leading style vectors to truncate; None for all.
         motion: [M, 3], rows (clockwise angle in radians, image widths right and down), spread evenly over the video
             and composed with the keyframes' own transforms, which move the image first; or None.
@@ -145,13 +146,14 @@ def interpolate_keyframes(network: Network, keyframes: Latents, trajectory: Traj
     """Return the latents of a video's frames; only slerp needs the keyframes' seeds.
 
     Raises:
-        ValueError: slerp without seeds, or motion with a network that does not support transforms.
+        ValueError: slerp without seeds or with an unknown truncation (`psi`), or motion with a network that does not
+            support transforms.
     """
     t = times(len(keyframes), trajectory.frames, trajectory.loop)
     ws = _interpolate_ws(network, keyframes, t, trajectory)
     psi = None
     if trajectory.psi is not None:
-        psi = resample(trajectory.psi, len(t), trajectory.loop).astype(np.float32)
+        psi = resample(np.atleast_1d(trajectory.psi), len(t), trajectory.loop).astype(np.float32)
         ws = truncate(ws, network.w_avg, psi, trajectory.cutoff)
         is_first = keyframes.psi is not None and (keyframes.psi == 1).all()
         if not (is_first and network.truncates_fully(trajectory.cutoff)):
@@ -171,7 +173,12 @@ def _interpolate_ws(network: Network, keyframes: Latents, t: Any, trajectory: Tr
         return interpolate(keyframes.ws, t, trajectory.curve, trajectory.loop)
     if keyframes.seeds is None:
         raise ValueError("curve=slerp: interpolates the z of seeds; use cubic or lerp for saved latents")
+    if keyframes.psi is None:
+        raise ValueError(
+            "curve=slerp: the keyframes have no psi, so their truncation is unknown; leave them untruncated, and give "
+            "Trajectory(psi=..., cutoff=...), or use cubic or lerp"
+        )
     z = interpolate(z_from_seeds(keyframes.seeds.tolist(), network.z_dim), t, "slerp", trajectory.loop)
-    return network.map(
-        z, label=None if keyframes.label is None else interpolate(keyframes.label, t, "lerp", trajectory.loop)
-    )
+    psi = interpolate(keyframes.psi[:, None], t, "lerp", trajectory.loop)[:, 0]
+    label = None if keyframes.label is None else interpolate(keyframes.label, t, "lerp", trajectory.loop)
+    return network.map(z, psi, label=label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -58,7 +59,13 @@ def interpolate_grid(network: Network, keyframes: Latents, trajectory: Trajector
 
 
 def render_latents(
-    network: Network, latents: Latents, out: Path, fps: int = 30, columns: int = 1, cells: int = 1, scale: int = 1
+    network: Network,
+    latents: Latents,
+    out: str | os.PathLike[str],
+    fps: int = 30,
+    columns: int = 1,
+    cells: int = 1,
+    scale: int = 1,
 ) -> None:
     """Render a video of latents, or resume one that was interrupted.
 
@@ -87,7 +94,11 @@ def render_latents(
 
 
 def render_video(
-    path: Path, count: int, frames_from: Callable[[int], Iterator[Frame]], fps: int, metadata: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    count: int,
+    frames_from: Callable[[int], Iterator[Frame]],
+    fps: int,
+    metadata: Mapping[str, Any],
 ) -> None:
     """Render a video and write it atomically; if interrupted, finished frames are kept for the next call.
 
@@ -104,6 +115,7 @@ def render_video(
         ModuleNotFoundError: imageio-ffmpeg is missing.
         OSError: a file cannot be written; the message says how many frames are kept.
     """
+    path = Path(path)
     if path.suffix not in ("", ".png"):
         video.check(path, fps)
     if not path.suffix and path.exists():

@@ -12,15 +12,26 @@ if TYPE_CHECKING:
     from sg3tf.metrics.evaluate import Evaluation, MetricResult, check, compute
     from sg3tf.metrics.names import METRIC_NAMES
     from sg3tf.metrics.registry import METRICS, Metric
-    from sg3tf.metrics.samples import ArrayImages
+    from sg3tf.metrics.samples import ArrayImages, Labels
 
-__all__ = ["METRICS", "METRIC_NAMES", "ArrayImages", "Evaluation", "Metric", "MetricResult", "check", "compute"]
+__all__ = [
+    "METRICS",
+    "METRIC_NAMES",
+    "ArrayImages",
+    "Evaluation",
+    "Labels",
+    "Metric",
+    "MetricResult",
+    "check",
+    "compute",
+]
 
 _MODULES = {
     "METRICS": "registry",
     "METRIC_NAMES": "names",
     "ArrayImages": "samples",
     "Evaluation": "evaluate",
+    "Labels": "samples",
     "Metric": "registry",
     "MetricResult": "evaluate",
     "check": "evaluate",

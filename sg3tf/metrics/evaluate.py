@@ -50,6 +50,7 @@ def check(
         ConfigError: unknown name, unsupported metric for this generator, incompatible data, or argument out of range.
         DetectorError: a file in detector_dir is missing, or belongs to another network.
     """
+    names = _listed(names)
     _check_arguments(names, config, _open(data, config), detector_dir, num_samples)
     load_detectors(names, detector_dir, config.resolution)
 
@@ -79,6 +80,12 @@ def load_detectors(
     except detectors.DetectorError:
         detector_files.check_files(folder, detectors.published_files(required))  # one error for all missing files
         raise
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    if isinstance(names, str):  # whose letters are no metrics
+        raise ConfigError(f"metrics={names!r}: give a list, such as [{names!r}]")
+    return list(names)
 
 
 def _open(data: Data | None, config: Any) -> Images | None:
@@ -249,7 +256,7 @@ def compute(
         {result: value}, in the order of `names`.
 
     Raises:
-        ConfigError: as from `check`; or labels are missing, or given for an unconditional generator.
+        ConfigError: as from `check`; or labels are missing, no Labels, or given for an unconditional generator.
         DetectorError: as from `check`.
         FloatingPointError: images or features are not finite.
 
@@ -316,7 +323,7 @@ class Evaluation:
         strategy: tf.distribute.Strategy | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
-        self.names, self._G, self.data = list(names), G, _open(data, G.config)
+        self.names, self._G, self.data = _listed(names), G, _open(data, G.config)
         self._num_samples, self._batch, self._seed = num_samples, batch, seed
         self._progress: ProgressCallback = progress or (lambda task, done, total: None)
         if batch < 1:
@@ -437,6 +444,8 @@ def _resolve_labels(labels: Labels | None, config: Any, data: Images | None, see
             raise ConfigError(f"labels={labels}: leave it out, as this generator has label_dim=0")
         return None
     if labels is not None:
+        if not isinstance(labels, Labels):
+            raise ConfigError(f"labels={labels!r}: give sg3tf.metrics.Labels(description, function)")
         return labels
     if data is None:
         raise ConfigError(

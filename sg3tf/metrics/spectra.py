@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,10 @@ class Spectrum:
         centered = self.power - 2 * (constant.conj() * average).real + np.abs(constant) ** 2
         return _interpolate(centered / std**2)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file atomically."""
         settings = np.str_(json.dumps(self.settings))
-        with atomic_write(path) as file:
+        with atomic_write(Path(path)) as file:
             np.savez_compressed(
                 file, power=self.power, mean_image=self.mean_image, mean_square=self.mean_square, settings=settings
             )
@@ -113,13 +114,14 @@ def _interpolate(power: Array) -> Array:
     return scipy.fft.fft2(scipy.fft.ifftshift(padded)).real
 
 
-def load_spectrum(path: Path) -> Spectrum:
+def load_spectrum(path: str | os.PathLike[str]) -> Spectrum:
     """Load a spectrum saved by Spectrum.save.
 
     Raises:
         FileNotFoundError: no such file.
         SpectrumError: the file is not a spectrum.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with sg3tf spectra calc")
     try:
@@ -130,25 +132,26 @@ def load_spectrum(path: Path) -> Spectrum:
         raise SpectrumError(f"{path}: holds no spectrum ({error}); make it with sg3tf spectra calc") from error
 
 
-def load_normalized(paths: list[Path]) -> dict[str, Array]:
+def load_normalized(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Array]:
     """Power [4R, 4R] by file name without suffix, for pixels normalized by the first file's mean and deviation.
 
     Raises:
         FileNotFoundError: no such file.
         SpectrumError: not a spectrum, different resolutions, images of a single color, or two files of the same name.
     """
-    spectra = [load_spectrum(path) for path in paths]
+    files = [Path(path) for path in paths]
+    spectra = [load_spectrum(file) for file in files]
     first = spectra[0]
     if not first.std > 0:
-        raise SpectrumError(f"{paths[0]}: all pixels are equal, so there is no spectrum to show; use other images")
-    for path, spectrum in zip(paths, spectra, strict=True):
+        raise SpectrumError(f"{files[0]}: all pixels are equal, so there is no spectrum to show; use other images")
+    for file, spectrum in zip(files, spectra, strict=True):
         if spectrum.resolution != first.resolution:
-            sizes = f"resolution {spectrum.resolution}, {paths[0]} has {first.resolution}"
-            raise SpectrumError(f"{path}: {sizes}; give files of one resolution")
-    if len({path.stem for path in paths}) < len(paths):
-        raise SpectrumError(f"{' '.join(map(str, paths))}: names are not distinct; they label the lines, rename one")
+            sizes = f"resolution {spectrum.resolution}, {files[0]} has {first.resolution}"
+            raise SpectrumError(f"{file}: {sizes}; give files of one resolution")
+    if len({file.stem for file in files}) < len(files):
+        raise SpectrumError(f"{' '.join(map(str, files))}: names are not distinct; they label the lines, rename one")
     return {
-        path.stem: spectrum.normalized(first.mean, first.std) for path, spectrum in zip(paths, spectra, strict=True)
+        file.stem: spectrum.normalized(first.mean, first.std) for file, spectrum in zip(files, spectra, strict=True)
     }
 
 

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
+
 from sg3tf.utils.resolution import MAX_SQUARE, Resolution, Size, longer_side, pyramid, resolution_remedy, to_resolution
 
 #: Keras dtype policy by precision name; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
@@ -109,12 +111,23 @@ class VariantFields:
             require(name in layers, "layer_clamps", name, f"must name a layer of the network: {', '.join(layers)}")
 
 
+def _use_python_numbers(config: Any) -> None:
+    """Replace the numbers of NumPy in a configuration, which neither .keras files nor digests can hold."""
+    for field in dataclasses.fields(config):
+        value = _python_number(getattr(config, field.name))
+        object.__setattr__(config, field.name, value)  # the dataclasses are frozen
+
+
+def _python_number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     require(value in choices, name, value, f"must be one of {', '.join(choices)}")
 
 
 def _checked_clamps(clamps: Any) -> tuple[tuple[str, float], ...]:
-    pairs = tuple(tuple(pair) if isinstance(pair, (list, tuple)) else (pair,) for pair in clamps)
+    pairs = tuple(tuple(map(_python_number, pair)) if isinstance(pair, (list, tuple)) else (pair,) for pair in clamps)
     fit = all(
         len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int | float) and pair[1] > 0
         for pair in pairs
@@ -124,7 +137,7 @@ def _checked_clamps(clamps: Any) -> tuple[tuple[str, float], ...]:
 
 
 def _checked_taps(taps: Any) -> tuple[float, ...]:
-    taps = tuple(taps)
+    taps = tuple(map(_python_number, taps))
     remedy = f"must be 1 to {MAX_RESAMPLE_TAPS} numbers whose sum is above 0"
     require(1 <= len(taps) <= MAX_RESAMPLE_TAPS and sum(taps) > 0, "resample_filter", taps, remedy)
     return taps
@@ -221,6 +234,7 @@ class GeneratorConfig(VariantFields):
     filter_size: int = dataclasses.field(default=6, metadata={"added": True}, kw_only=True)
 
     def __post_init__(self) -> None:
+        _use_python_numbers(self)
         self._check_variant()
         _check_images(self, min_resolution=16)
         _check_latents(self)
@@ -272,6 +286,7 @@ class StyleGAN2Config(VariantFields):
     resample_filter: tuple[float, ...] = added_field(RESAMPLE_FILTER)
 
     def __post_init__(self) -> None:
+        _use_python_numbers(self)
         self._check_variant()
         _check_images(self, min_resolution=8)
         _check_latents(self)
@@ -319,6 +334,7 @@ class StyleGAN1Config:
     channel_max: int = 512
 
     def __post_init__(self) -> None:
+        _use_python_numbers(self)
         _check_images(self, min_resolution=8)
         _check_latents(self)
 
@@ -368,6 +384,7 @@ class DiscriminatorConfig(VariantFields):
     resample_filter: tuple[float, ...] = added_field(RESAMPLE_FILTER)
 
     def __post_init__(self) -> None:
+        _use_python_numbers(self)
         self._check_variant()
         _check_images(self, min_resolution=8)
         _require_one_of("architecture", self.architecture, ARCHITECTURES)

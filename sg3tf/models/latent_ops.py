@@ -21,8 +21,11 @@ def truncate(ws: tf.Tensor, w_avg: tf.Tensor, psi: Any = 1.0, cutoff: int | None
         float32 [N, num_ws, w_dim].
 
     Raises:
-        ValueError: psi is neither a number nor [N].
+        ValueError: psi is neither a number nor [N], or the cutoff is negative.
     """
+    known = tf.get_static_value(cutoff)  # None for a tensor of a graph
+    if known is not None and known < 0:
+        raise ValueError(f"truncation_cutoff={known}: give 0 or more, or None for all")
     if isinstance(psi, (int, float)) and psi == 1:
         return ws
     average = tf.convert_to_tensor(w_avg)

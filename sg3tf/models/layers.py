@@ -543,9 +543,13 @@ class MappingNetwork(keras.layers.Layer):
         """Map z float [N, z_dim] and label float [N, label_dim] to w float32 [N, w_dim]."""
         parts = []
         if self.z_dim:
-            parts.append(normalize_second_moment(_check_input("z", z, self.z_dim)))
+            z = _check_input("z", z, self.z_dim)
+            parts.append(normalize_second_moment(z))
         if self.embed is not None:
-            parts.append(normalize_second_moment(self.embed(_check_input("label", label, self.label_dim))))
+            label = _check_input("label", label, self.label_dim)
+            if parts and z is not None and not z.shape[:1].is_compatible_with(label.shape[:1]):
+                raise ValueError(f"z of shape {z.shape}, label of shape {label.shape}: give a label for each z")
+            parts.append(normalize_second_moment(self.embed(label)))
         else:
             reject_label(label)
         w = tf.concat(parts, axis=1)
@@ -580,8 +584,11 @@ def mapping_variant(config: Any) -> dict[str, Any]:
 
 def reject_label(label: tf.Tensor | None) -> None:
     """Raise ValueError if a label is given, with any numbers, to an unconditional network."""
-    if label is not None and label.shape[-1] != 0:
-        raise ValueError(f"label of shape {label.shape} is given: this network has no labels; leave it out")
+    if label is None:
+        return
+    shape = tf.convert_to_tensor(label).shape
+    if shape.rank == 0 or shape[-1] != 0:
+        raise ValueError(f"label of shape {shape} is given: this network has no labels; leave it out")
 
 
 def _check_input(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:

@@ -7,7 +7,8 @@ network can halve both until a small grid of at least 3 pixels remains (docs/adr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 MAX_SIDE = 1280
@@ -80,10 +81,10 @@ def to_resolution(value: AnyResolution) -> Resolution:
 def _sides(value: AnyResolution) -> list[int]:
     if isinstance(value, str):
         return [int(side) for side in value.lower().split("x")]
-    sides = [value] if isinstance(value, int) else [*value]
-    if any(type(side) is not int for side in sides):  # nor bool
+    sides = [*value] if isinstance(value, Iterable) else [value]
+    if any(isinstance(side, bool) for side in sides):
         raise TypeError
-    return sides
+    return [operator.index(side) for side in sides]  # also those of NumPy
 
 
 def size_of(resolution: Resolution) -> Size:

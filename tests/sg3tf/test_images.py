@@ -29,6 +29,23 @@ def test_every_byte_survives() -> None:
     np.testing.assert_array_equal(to_uint8(values.astype(np.float16) / 127.5 - 1)[[0, 255]], [0, 255])
 
 
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint16", "bool", "complex64"])
+def test_numbers_of_other_types_are_refused(tmp_path: Path, dtype: str) -> None:
+    """Pixels from 0 to 255 would become white."""
+    pixels = np.zeros([2, 2, 3], dtype)
+    for draw in (to_uint8, lambda image: grid(image[None]), lambda image: enlarge(image, 2)):
+        with pytest.raises(ValueError, match=rf"images of type {dtype}: give uint8, or floats in \[-1, 1\]"):
+            draw(pixels)
+    with pytest.raises(ValueError, match=f"images of type {dtype}: give uint8"):
+        save_png(tmp_path / "x.png", pixels)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bfloat16() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    np.testing.assert_array_equal(to_uint8(np.array([-1, 0, 1], ml_dtypes.bfloat16)), [0, 128, 255])
+
+
 def numbered(count: int, channels: int = 3) -> np.ndarray:
     """Return images of 2 x 3 pixels, of one color each: 1, 2, ..."""
     return np.broadcast_to(np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None], (count, 2, 3, channels))

@@ -115,3 +115,30 @@ def test_over_white_is_what_pillow_composes() -> None:
     expected = np.asarray(Image.alpha_composite(white, Image.fromarray(rgba)).convert("RGB"))
     assert np.abs(video.over_white(rgba).astype(int) - expected).max() <= 1  # Pillow's division is rounded otherwise
     np.testing.assert_array_equal(video.over_white(rgba[..., :3]), rgba[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "no frames: give at least one"),
+        ([np.zeros([8, 8, 3], np.float32)], r"frame 0 of type float32: give uint8, .*sg3tf\.images\.to_uint8"),
+        ([np.zeros([8, 8, 3], np.int64)], "frame 0 of type int64: give uint8"),
+        ([np.zeros([8, 8], np.uint8)], r"frame 0 of shape \(8, 8\): give \[H, W, C\], C is 1, 3 or 4"),
+        ([np.zeros([8, 8, 2], np.uint8)], r"frame 0 of shape \(8, 8, 2\): give \[H, W, C\], C is 1, 3 or 4"),
+        (
+            [np.zeros([8, 8, 3], np.uint8), np.zeros([8, 6, 3], np.uint8)],
+            r"frame 1 of shape \(8, 6, 3\): all must have that of the first, \(8, 8, 3\)",
+        ),
+        ([np.zeros([8, 8, 3], np.uint8), np.zeros([8, 8, 3])], "frame 1 of type float64: give uint8"),
+    ],
+)
+def test_other_frames_are_refused(tmp_path: Path, frames: list[Array], message: str) -> None:
+    for suffix in ("mp4", "gif"):
+        with pytest.raises(ValueError, match=message):
+            video.save(tmp_path / f"walk.{suffix}", frames, fps=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_as_text(tmp_path: Path) -> None:
+    video.save(str(tmp_path / "walk.gif"), smooth_frames(3), fps=10)
+    assert len(decoded(tmp_path / "walk.gif")[1]) == 7

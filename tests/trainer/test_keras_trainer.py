@@ -217,6 +217,19 @@ def test_a_subclass_and_frozen_layers():
         np.testing.assert_array_equal(layer.get_weights()[0], before[0])
 
 
+def test_a_frozen_network_is_refused():
+    G, D = Generator.from_preset("stylegan3-t", **SIZE), Discriminator.from_preset("stylegan3-t", **SIZE)
+    for name, network in (("G", G), ("D", D)):
+        network.trainable = False
+        trainer = StyleGANTrainer(G, D)
+        with pytest.raises(ValueError, match=f"{name} has no trainable variables: set {name}.trainable = True"):
+            trainer.compile(gamma=0.1)
+        network.trainable = True
+        trainer.compile(gamma=0.1)
+        # The average moves what is trained, whatever G was when it was made.
+        assert len(trainer.G_ema.trainable_variables) == len(G.trainable_variables)
+
+
 def test_predictions_are_in_float32_under_a_global_policy():
     with global_dtype_policy("mixed_bfloat16"):
         trainer = StyleGANTrainer(

@@ -55,6 +55,12 @@ def test_file(directions: Directions, tmp_path: Path):
         directions_file.load(path, 2, W_DIM)
 
 
+def test_a_name_as_text(directions: Directions, tmp_path: Path):
+    path = str(tmp_path / "folder" / "d.npz")
+    directions_file.save(path, directions)
+    assert directions_file.load(path, NUM_WS, W_DIM).names == directions.names
+
+
 def test_other_files(tmp_path: Path):
     (tmp_path / "d.npz").write_text("no")
     with pytest.raises(ValueError, match="not a file written by --save_directions"):

@@ -38,6 +38,15 @@ def test_round_trip(tmp_path: Path, network: Network, latents: Latents) -> None:
     assert path.read_bytes() == before
 
 
+def test_names_as_text(tmp_path: Path, network: Network) -> None:
+    path = str(tmp_path / "new" / "latents.npz")
+    latents_file.save(path, FULL)
+    np.testing.assert_array_equal(latents_file.load(path, network).ws, WS)
+    tiles = Tiles(z_from_seeds([0], network.z_dim), np.arange(1), np.zeros([1, 0], np.float32))
+    latents_file.save_tiles(str(tmp_path / "fakes.npz"), tiles)
+    assert len(latents_file.load(str(tmp_path / "fakes.npz"), network)) == 1
+
+
 def test_tiles_of_a_grid_are_mapped_by_the_network(tmp_path: Path, network: Network) -> None:
     z = z_from_seeds(range(4), network.z_dim)
     latents_file.save_tiles(tmp_path / "fakes.npz", Tiles(z, np.arange(4), np.zeros([4, 0], np.float32)))

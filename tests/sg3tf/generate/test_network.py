@@ -14,7 +14,7 @@ from serving.signatures import ServedGenerator
 from sg3tf import latents, ops
 from sg3tf.generate import keras_network
 from sg3tf.generate.keras_network import KerasNetwork, default_batch
-from sg3tf.generate.network import Network
+from sg3tf.generate.network import ExportedNetwork, Network
 from sg3tf.generate.open_network import open_network
 from sg3tf.images import to_uint8
 from tests.helpers.numerics import Array
@@ -126,6 +126,39 @@ def test_the_average_of_a_class(classes: Network) -> None:
     assert np.std(averages, axis=0).max() > 0.1
 
 
+def test_the_average_follows_the_model(network: Network) -> None:
+    """As its images do, until it is centered on a class."""
+    G = tiny("stylegan3-r", label_dim=3)
+    own, average = KerasNetwork(G), G.mapping_network.w_avg
+    own.map(Z, label=[1, 0, 0])
+    average.assign(average + 1)
+    np.testing.assert_array_equal(own.w_avg, average)
+    label = np.float32([0, 1, 0])
+    own.center_on_class(label)
+    average.assign(average + 1)
+    np.testing.assert_array_equal(own.w_avg, own.class_average(label))
+    assert not own.truncates_fully(None) and network.truncates_fully(None)
+
+
+def test_the_average_of_an_export_is_requested_once() -> None:
+    requests = []
+
+    class Exported(ExportedNetwork):
+        def identity(self) -> str:
+            return "exported"
+
+        def _call(self, signature: str, inputs: dict[str, Array]) -> Array:
+            requests.append(inputs["psi"].tolist())
+            return np.ones([len(inputs["z"]), 2, 3], np.float32)
+
+    shapes = {"z": (None, 4), "ws": (None, 2, 3), "images": (None, 16, 16, 3)}
+    exported = Exported("exported", 8, shapes)
+    for _ in range(2):
+        exported.map(np.ones([2, 4]), psi=0.5)
+        np.testing.assert_array_equal(exported.w_avg, np.ones(3))
+    assert sorted(requests) == [[0.0], [1.0, 1.0], [1.0, 1.0]]
+
+
 def test_shapes_that_do_not_fit(network: Network, classes: Network, stylegan2: Network) -> None:
     with pytest.raises(ValueError, match=r"z of shape \(2, 5\): give \[N, 6\]"):
         network.map(np.zeros([2, 5]))
@@ -200,8 +233,9 @@ def test_a_saved_model_of_something_else(tmp_path: Path) -> None:
 
 def test_keras_files_and_folders(saved: Path, network: Network, tmp_path: Path) -> None:
     shutil.copy(saved, tmp_path / "network-snapshot-000100.keras")
-    for path in (saved, tmp_path):
-        opened = open_network(str(path))
+    for path in (saved, str(tmp_path)):
+        opened = open_network(path)
+        assert opened.name == str(path)
         np.testing.assert_array_equal(drawn(opened)[1], drawn(network)[1])
         assert opened.identity() == network.identity()
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder; give a .keras file"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import sg3tf
 from sg3tf import images
 from sg3tf.editing.perceptual import features, pixels, pixels_and
 from sg3tf.editing.pivotal_tuning import tune
-from sg3tf.editing.projector import mean_and_sigma
+from sg3tf.editing.projector import mean_and_sigma, project_image
 from sg3tf.generate import latents_file
 from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.network import Network
@@ -138,6 +139,57 @@ def test_tuning(alias_free: Network):
         np.testing.assert_array_equal(variable, old)
     for ours, theirs in zip(G.mapping_network.variables, tuned.generator.mapping_network.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_frozen_generator_is_tuned(alias_free: Network):
+    G = type(alias_free.generator).from_config(alias_free.generator.get_config())
+    G.set_weights(alias_free.generator.get_weights())
+    G.trainable = False
+    ws, target = alias_free.map(z_from_seeds([7], DIM))[0], np.zeros([R, R, 3])
+    tuned = tune(G, ws.astype(np.float64), np.eye(3), target, pixels, steps=2, learning_rate=3e-3)
+    assert tuned.trainable and tuned.trainable_variables and not G.trainable
+    mapping = {id(variable) for variable in tuned.mapping_network.variables}
+    synthesis = [variable for variable in tuned.trainable_variables if id(variable) not in mapping]
+    before = {variable.path: variable for variable in G.variables}
+    moved = [not np.array_equal(variable, before[variable.path]) for variable in synthesis]
+    assert np.mean(moved) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (np.zeros([R, R, 3], np.uint8), r"target of type uint8: give floats in \[-1, 1\], as sg3tf.images.to_float"),
+        (np.zeros([R, R, 3], int), r"target of type int64: give floats in \[-1, 1\]"),
+        (np.zeros([R, R, 1]), r"target of shape \(16, 16, 1\): give \[16, 16, 3\]"),
+        (np.zeros([1, R, R, 3]), r"target of shape \(1, 16, 16, 3\): give \[16, 16, 3\]"),
+        (np.zeros([8, 8, 3]), r"target of shape \(8, 8, 3\): give \[16, 16, 3\]"),
+    ],
+)
+def test_targets_that_do_not_fit(alias_free: Network, target: np.ndarray, message: str):
+    G, ws = alias_free.generator, np.zeros([alias_free.num_ws, DIM], np.float32)
+    with pytest.raises(ValueError, match=message):
+        project_image(G, target, pixels, np.zeros(DIM), 1.0, steps=1)
+    with pytest.raises(ValueError, match=message):
+        tune(G, ws, None, target, pixels, steps=1, learning_rate=1e-3)
+    with (
+        pytest.raises(ValueError, match=message),
+        mock.patch.object(KerasNetwork, "sample_w", side_effect=AssertionError),
+    ):
+        project(alias_free, target, steps=1)  # before its samples are drawn
+
+
+def test_targets_and_means_of_other_floats(alias_free: Network):
+    """As NumPy makes them."""
+    target, mean = np.random.default_rng(0).uniform(-1, 1, [R, R, 3]), np.random.default_rng(1).normal(size=DIM)
+    found, expected = (
+        project_image(alias_free.generator, target.astype(dtype), pixels, mean.astype(dtype), 1.0, steps=2)
+        for dtype in (np.float64, np.float32)
+    )
+    np.testing.assert_array_equal(found.ws, expected.ws)
+    with pytest.raises(ValueError, match=rf"mean of shape \(1, {DIM}\): give \[{DIM}\]"):
+        project_image(alias_free.generator, target, pixels, mean[None], 1.0, steps=1)
+    image = to_uint8(target)
+    assert quality(image, target, pixels) == quality(image, target.astype(np.float32), pixels)
 
 
 @pytest.mark.slow

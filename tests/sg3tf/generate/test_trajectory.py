@@ -133,6 +133,35 @@ def test_slerp_interpolates_z(network: Network, classes: Network) -> None:
         interpolate_keyframes(network, Latents(points.ws), Trajectory(curve="slerp"))
 
 
+def test_slerp_keeps_the_truncation_of_its_keyframes(network: Network) -> None:
+    """And multiplies it by that of the trajectory, as other curves do."""
+    keyframes = latents_from_seeds(network, [3, 1, 4], [0.5])
+    for psi in (None, [0.8]):
+        round_way, spline = (
+            interpolate_keyframes(network, keyframes, Trajectory(frames=4, curve=curve, psi=psi)).ws
+            for curve in ("slerp", "cubic")
+        )
+        np.testing.assert_allclose(round_way[::4], spline[::4], rtol=0, atol=1e-5)
+    full = network.map(z_from_seeds([3], network.z_dim))
+    fading = latents_from_seeds(network, [3], [1, 0])  # the way between equal z stays there
+    frames = interpolate_keyframes(network, fading, Trajectory(frames=4, curve="slerp", loop=True))
+    for number, psi in enumerate([1, 0.75, 0.5, 0.25, 0, 0.25, 0.5, 0.75]):
+        expected = network.w_avg + psi * (full[0] - network.w_avg)
+        np.testing.assert_allclose(frames.ws[number], expected, rtol=0, atol=1e-5)
+    unknown = latents_from_seeds(network, [3, 1], [0.5], cutoff=2)
+    with pytest.raises(ValueError, match=r"curve=slerp: .* truncation.*; leave them untruncated, and give Trajectory"):
+        interpolate_keyframes(network, unknown, Trajectory(curve="slerp"))
+
+
+def test_a_single_truncation_value_needs_no_list(network: Network) -> None:
+    keyframes = latents_from_seeds(network, [3, 1])
+    number, sequence = (
+        interpolate_keyframes(network, keyframes, Trajectory(frames=2, psi=psi)) for psi in (0.7, [0.7])
+    )
+    np.testing.assert_array_equal(number.ws, sequence.ws)
+    np.testing.assert_array_equal(number.psi, np.float32([0.7] * 3))
+
+
 def test_truncation_along_a_trajectory(network: Network) -> None:
     keyframes = latents_from_seeds(network, [3, 1])
     full = interpolate_keyframes(network, keyframes, Trajectory(frames=4)).ws

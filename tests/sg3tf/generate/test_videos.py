@@ -53,6 +53,11 @@ def test_a_video_in_one_go(tmp_path: Path) -> None:
     assert decoded(tmp_path / "walk.mp4")[1].shape == (COUNT, 32, 32, 3)
 
 
+def test_a_name_as_text(tmp_path: Path) -> None:
+    render_video(str(tmp_path / "strip.png"), COUNT, Camera(), 10, VIDEO)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["strip.png"]
+
+
 @pytest.mark.parametrize("error", [ConnectionError("no server answers"), KeyboardInterrupt()])
 def test_a_stopped_video_is_resumed(tmp_path: Path, error: BaseException) -> None:
     render_video(tmp_path / "straight.mp4", COUNT, Camera(), 10, VIDEO)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
+from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config, metrics
 from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
@@ -231,11 +231,27 @@ def test_few_images_are_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     [
         ({"labels": uniform_classes(2, 0)}, "labels=.*leave it out"),
         ({"G": Waves(GeneratorConfig(32, label_dim=2))}, "labels=None: give it, or data with labels, .* label_dim=2"),
+        (
+            {"G": Waves(GeneratorConfig(32, label_dim=2)), "labels": np.eye(2, dtype=np.float32).__getitem__},
+            r"labels=<.*>: give sg3tf\.metrics\.Labels\(description, function\)",
+        ),
+        ({"names": "eqt50k_int"}, r"metrics='eqt50k_int': give a list, such as \['eqt50k_int'\]"),
     ],
 )
-def test_labels_refused(kwargs: dict[str, Any], message: str):
+def test_labels_and_names_refused(kwargs: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         compute(**{"names": ["eqt50k_int"], "G": Waves(), **kwargs})
+
+
+def test_a_name_is_no_list_of_names():
+    with pytest.raises(ConfigError, match=r"metrics='swd': give a list, such as \['swd'\]"):
+        check("swd", CONFIG)
+
+
+def test_labels_can_be_given_as_a_function_with_a_description():
+    G = Waves(GeneratorConfig(32, label_dim=2))
+    labels = metrics.Labels("first class", lambda position: np.float32([1, 0]))
+    assert Evaluation(["eqt50k_int"], G, labels=labels).labels is labels
 
 
 # --- Replicas ---------------------------------------------------------------------------------------------------------

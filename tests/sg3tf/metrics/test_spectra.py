@@ -146,6 +146,13 @@ def test_files(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
+def test_names_as_text(tmp_path: Path):
+    path = str(tmp_path / "a.npz")
+    average_spectrum([np.random.default_rng(5).standard_normal([2, R, R, 1])], {"seed": 3}).save(path)
+    assert load_spectrum(path).settings == {"seed": 3}
+    assert list(load_normalized([path])) == ["a"]
+
+
 def test_all_are_normalized_by_the_first(tmp_path: Path):
     """Twice the contrast: 6 dB more. With its mean elsewhere, there is a difference at frequency 0 besides."""
     images = np.random.default_rng(6).standard_normal([2, R, R, 1])

@@ -39,6 +39,8 @@ def G():
         (lambda G: G.synthesis(np.zeros([0, 4, 4])), r"ws of shape \(0, 4, 4\): give those of at least one image"),
         (lambda G: G({"z": Z, "label": LABEL}, truncation_psi=[0.5, 1]), r"psi of shape \(2,\): give a number, or one"),
         (lambda G: sg3tf.latents.truncate(Z[:, None], Z[0], [0.5, 1]), r"psi of shape \(2,\): give a number, or one"),
+        (lambda G: G.mapping(Z, LABEL[:1]), r"z of shape \(3, 4\), label of shape \(1, 3\): give a label for each z"),
+        (lambda G: G({"z": Z[:1], "label": LABEL}), r"z of shape \(1, 4\), label of shape \(3, 3\): give a label for"),
         (lambda G: sg3tf.images.save_png("x.png", G({"z": Z, "label": LABEL})), r"image of shape \(3, 8, 8, 3\): give"),
     ],
 )
@@ -52,6 +54,13 @@ def test_generator(G, call, message, tmp_path, monkeypatch):
 @pytest.mark.parametrize("psi", [0.5, [0.5], [[0.1], [0.2], [0.3]], np.float32([0.1, 0.2, 0.3])])
 def test_psi_that_fits(G, psi):
     assert G.mapping(Z, LABEL, psi).shape == (3, G.num_ws, 4)
+
+
+def test_labels_of_unconditional_networks_in_lists():
+    G = sg3tf.Generator.from_preset("stylegan2", 8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+    with pytest.raises(ValueError, match=r"label of shape \(1, 2\) is given: this network has no labels; leave it out"):
+        G.mapping(Z[:1], label=[[1.0, 0]])
+    assert G.mapping(Z[:1], label=np.zeros([1, 0])).shape == (1, G.num_ws, 4)
 
 
 def test_latents_in_lists(G):

@@ -7,11 +7,12 @@ import itertools
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.models.ablations import ABLATION_PRESETS, AblationConfig
-from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
+from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
 from sg3tf.models.presets import PRESETS, discriminator_preset, generator_preset
 from sg3tf.utils.resolution import Size
 
@@ -90,6 +91,22 @@ def test_all_presets_share_one_discriminator() -> None:
     assert len(others) == len(PRESETS) - 1
     assert all(each == first == DiscriminatorConfig(64, channel_base=4096, label_dim=5) for each in others)
     assert [first.channels(r) for r in (64, 32, 8, 4)] == [64, 128, 512, 512]
+
+
+@pytest.mark.parametrize("kind", [GeneratorConfig, StyleGAN1Config, StyleGAN2Config, DiscriminatorConfig])
+@pytest.mark.parametrize("resolution", [np.int64(32), np.uint16(32)])
+def test_numbers_of_numpy_become_those_of_python(kind: type, resolution: Any) -> None:
+    """Which JSON takes, as in files and digests."""
+    fields = {"channel_base": np.int32(512), "channel_max": np.int64(16)}
+    if kind is not StyleGAN1Config:
+        fields |= {"label_dim": np.int64(3), "conv_clamp": np.float32(128), "layer_clamps": [("x", np.float32(2))]}
+        fields |= {"resample_filter": np.array([1, 3, 3, 1])} if kind is not GeneratorConfig else {}
+    config = kind(resolution, **fields)
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in fields.items()}
+    if "layer_clamps" in plain:
+        plain["layer_clamps"] = [("x", 2.0)]
+    assert config == kind(32, **plain)
+    assert json.dumps(dataclasses.asdict(config)) == json.dumps(dataclasses.asdict(kind(32, **plain)))
 
 
 @pytest.mark.parametrize("kind", [GeneratorConfig, StyleGAN2Config, DiscriminatorConfig])

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sg3tf.utils.resolution import MAX_SIDE, Size, num_halvings, pyramid, resolution_remedy, to_resolution
+from sg3tf.utils.resolution import MAX_SIDE, Size, num_halvings, pyramid, resolution_remedy, size_of, to_resolution
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(64, 64), ("64", 64), ("64x64", 64), ([64, 64], 64), ("64X32", Size(64, 32)), ((64, 32), Size(64, 32))],
+    [(64, 64), ("64", 64), ("64x64", 64), ([64, 64], 64), ("64X32", Size(64, 32)), ((64, 32), Size(64, 32))]
+    + [(np.int64(64), 64), ((np.int64(64), np.uint8(32)), Size(64, 32)), (np.array([64, 32]), Size(64, 32))],
 )
 def test_one_form(given: Any, expected: Any) -> None:
     found = to_resolution(given)
     assert found == expected and type(found) is type(expected)
+    assert all(type(side) is int for side in size_of(found))
 
 
-@pytest.mark.parametrize("given", ["", "64x", "x64", "a", "64x32x3", [64, 32.5], [], True, None, "6 4x"])
+@pytest.mark.parametrize(
+    "given", ["", "64x", "x64", "a", "64x32x3", [64, 32.5], [], True, np.True_, (64, True), 64.0, None, "6 4x"]
+)
 def test_other_forms_are_refused(given: Any) -> None:
     with pytest.raises(ValueError, match="give the side of a square, or width x height, such as 256 or 512x256"):
         to_resolution(given)
