@@ -369,7 +369,8 @@ class Evaluation:
             **generated_cache_key(self._G, samples),
             **VERSIONS,
         }
-        with self._cache.unfinished(cache_key_fields) as folder:
+        waiting = partial(self._progress, "waiting for another process", 0, samples.count)
+        with self._cache.unfinished(cache_key_fields, waiting) as folder:
             options: dict[str, Any] = {
                 "batch": self._batch,
                 "strategy": self._strategy,
