@@ -9,11 +9,15 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Numbers of an array that are drawn; a larger one repeats them.
+MAX_DRAWN = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,9 @@ class Argument:
         random = np.random.RandomState(self.seed)
         if self.scale == 0:
             return random.randint(0, 256, self.shape).astype(np.uint8)
-        return (random.standard_normal(self.shape) * self.scale).astype(np.float32).astype(self.dtype)
+        count = math.prod(self.shape)
+        drawn = random.standard_normal(min(count, MAX_DRAWN)) * self.scale  # it takes seconds for more
+        return np.resize(drawn.astype(np.float32).astype(self.dtype), self.shape)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,10 @@
 # limits the time of all steps. A step that reaches its own limit is stopped, and keeps what it has written by then. The
 # exit status is 1 if a step fails or is stopped.
 set -uo pipefail
+if [ -n "${2:-}" ] && ! [ -e "$2/programs.json" ]; then
+  echo "run_all.sh: there is no $2/programs.json: give a folder made by make gpu-programs" >&2
+  exit 2
+fi
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 programs=${2:+$(cd "$2" && pwd)}
@@ -72,8 +76,9 @@ print(found[-1] if found else '')")
   check_kernels float16_mma 60 float16 filtered_lrelu_mma
   check_kernels float16 80 float16 filtered_lrelu upfirdn2d
   run_programs forward_native 80 '^(t256|r256|t1024)_forward_native' --profile=40
-  # In full float32. Nothing is timed, so programs may be compiled side by side.
-  NVIDIA_TF32_OVERRIDE=0 run_programs compared_native 110 '32_.*_native' --jobs=16 --repeats=0
+  # In full float32; XLA's own matrix products do not read NVIDIA_TF32_OVERRIDE. Nothing is timed, so programs may be
+  # compiled side by side.
+  NVIDIA_TF32_OVERRIDE=0 XLA_FLAGS=--xla_gpu_enable_triton_gemm=false run_programs compared_native 110 '32_.*_native' --jobs=16 --repeats=0
   run_programs t256_native 110 '^t256_(?!forward).*_native' --profile=40
   check_kernels float32 80 float32 filtered_lrelu upfirdn2d
   check_kernels bfloat16_mma 60 bfloat16 filtered_lrelu_mma
@@ -81,7 +86,7 @@ print(found[-1] if found else '')")
   run_programs weight_gradients 90 '^weight_gradient' --jobs=4 --profile=5
   run_programs r256_native 110 '^r256_(?!forward).*_native' --profile=40
   run_programs t1024_native 150 '^t1024_(?!forward).*_native' --profile=40
-  NVIDIA_TF32_OVERRIDE=0 run_programs compared_xla 80 '32_.*_xla' --jobs=16 --repeats=0
+  NVIDIA_TF32_OVERRIDE=0 XLA_FLAGS=--xla_gpu_enable_triton_gemm=false run_programs compared_xla 80 '32_.*_xla' --jobs=16 --repeats=0
   run_programs timed_xla 150 '^(t256|r256|t1024)_.*_xla'
   run_programs timed_matmul 150 '^(t256|r256|t1024)_.*_matmul'
   echo "exit status $status after $SECONDS s"

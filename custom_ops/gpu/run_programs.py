@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from custom_ops.gpu.program_set import Argument, Entry, ProgramSet
 
 Row = dict[str, Any]
 PROFILED_CALLS = 2
+OWN_KERNELS = ("filtered_lrelu", "upfirdn2d")
 
 
 class Runner:
@@ -53,22 +54,20 @@ class Runner:
         program = Program(self._programs.text(entry.name))
         return program, time.perf_counter() - started
 
-    def run(self, entry: Entry, program: Program) -> Row:
-        """Run a program and return its row of the report."""
+    def run(self, entry: Entry, program: Program) -> Iterator[Row]:
+        """Run a program, and yield the parts of its row of the report, the most valuable first."""
         arguments = self._arguments(entry)
 
         def call() -> list[jax.Array]:
             return jax.block_until_ready(program(arguments))
 
-        row = check(entry, call(), self._programs.stored)
+        yield check(entry, call(), self._programs.stored)
         if self._repeats:
-            times = sorted(seconds(call) for _ in range(self._repeats))
-            row["ms_per_image"] = statistics.median(times) * 1e3 / entry.images
-            row["ms_per_image_range"] = [times[0] * 1e3 / entry.images, times[-1] * 1e3 / entry.images]
-        row["memory_gb"] = program.memory_gb()
+            times = sorted(seconds(call) * 1e3 / entry.images for _ in range(self._repeats))
+            yield {"ms_per_image": statistics.median(times), "ms_per_image_range": [times[0], times[-1]]}
+        yield {"memory_gb": program.memory_gb()}
         if self._profile:
-            row["kernels"] = kernels(call, self._profile)
-        return row
+            yield {"kernels": kernels(call, self._profile)}
 
     def _arguments(self, entry: Entry) -> list[jax.Array]:
         """Return the arguments, on the device; programs of one network share its weights."""
@@ -133,32 +132,39 @@ def summarize(events: list[Row], calls: int) -> list[Row]:
     named = [event for event in events if event.get("ph") == "M"]
     processes = {e["pid"]: str(e["args"].get("name")) for e in named if e["name"] == "process_name"}
     threads = {(e["pid"], e["tid"]): str(e["args"].get("name")) for e in named if e["name"] == "thread_name"}
-    launches: dict[str, list[Row]] = collections.defaultdict(list)
+    launches: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
     for event in events:
         on_gpu = event.get("ph") == "X" and "GPU" in processes.get(event["pid"], "")
         if on_gpu and "Stream" in threads.get((event["pid"], event["tid"]), ""):
-            launches[event["name"]].append(event)
-    milliseconds = {name: sum(event["dur"] for event in group) / 1e3 for name, group in launches.items()}
+            # Kernels of the project have one name in all layers.
+            layer = str(event.get("args", {}).get("hlo_op", "")) if event["name"].startswith(OWN_KERNELS) else ""
+            launches[event["name"], layer].append(event)
+    milliseconds = {key: sum(event["dur"] for event in group) / 1e3 for key, group in launches.items()}
     total = sum(milliseconds.values())
     return [
         {
-            "kernel": name,
-            "ms": milliseconds[name] / calls,
-            "share": milliseconds[name] / total,
-            "launches": len(launches[name]) / calls,
-            "example": {key: str(value)[:200] for key, value in launches[name][0].get("args", {}).items()},
+            "kernel": key[0],
+            "ms": milliseconds[key] / calls,
+            "share": milliseconds[key] / total,
+            "launches": len(launches[key]) / calls,
+            "example": {name: str(value)[:200] for name, value in launches[key][0].get("args", {}).items()},
         }
-        for name in sorted(launches, key=lambda name: -milliseconds[name])
+        for key in sorted(launches, key=lambda key: -milliseconds[key])
     ]
 
 
-def compiled_ahead(runner: Runner, entries: Iterable[Entry], jobs: int) -> Iterator[tuple[Entry, Any]]:
+def compiled_ahead(runner: Runner, entries: Iterable[Entry], jobs: int, timed: bool) -> Iterator[tuple[Entry, Any]]:
     """Yield each program with a function that returns it compiled. Compiles `jobs` programs at a time.
 
-    Nothing is compiled while the caller runs a program.
+    If runs are timed, nothing is compiled while the caller runs a program. Otherwise, programs are yielded as they are
+    finished.
     """
     waiting = list(entries)
     with ThreadPoolExecutor(jobs) as pool:
+        if not timed:
+            entry_of = {pool.submit(runner.compile, entry): entry for entry in waiting}
+            yield from ((entry_of[future], future.result) for future in as_completed(entry_of))
+            return
         while waiting:
             group, waiting = waiting[:jobs], waiting[jobs:]
             futures = [pool.submit(runner.compile, entry) for entry in group]
@@ -184,19 +190,25 @@ def main() -> int:
     programs = ProgramSet(args.folder)
     runner = Runner(programs, args.repeats, args.profile)
     entries = [entry for name, entry in programs.entries.items() if re.search(args.only, name)]
-    rows = []
-    for entry, compiled in compiled_ahead(runner, entries, args.jobs):
-        row: Row = {"name": entry.name, **entry.labels, "images": entry.images}
-        try:
-            program, compile_seconds = compiled()
-            row |= {"compile_seconds": compile_seconds, **runner.run(entry, program)}
-        except Exception as error:  # the other programs can still be measured
-            row |= {"ok": False, "error": f"{type(error).__name__}: {str(error)[:600]}"}
-        rows.append(row)
-        print(json.dumps({key: value for key, value in row.items() if key != "kernels"}), flush=True)
+    rows: list[Row] = []
+
+    def write() -> None:
         if args.out:
             report = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "rows": rows}
             args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+    for entry, compiled in compiled_ahead(runner, entries, args.jobs, timed=args.repeats > 0):
+        row: Row = {"name": entry.name, **entry.labels, "images": entry.images, "ok": False}
+        rows.append(row)
+        try:
+            program, row["compile_seconds"] = compiled()
+            for part in runner.run(entry, program):
+                row |= part
+                write()  # a profile may take all the time that is left
+        except Exception as error:  # the other programs can still be measured
+            row |= {"ok": False, "error": f"{type(error).__name__}: {str(error)[:600]}"}
+        write()
+        print(json.dumps({key: value for key, value in row.items() if key != "kernels"}), flush=True)
     return int(not rows or not all(row["ok"] for row in rows))
 
 

@@ -11,5 +11,10 @@ trap 'rm -rf "$folder"' EXIT
 device_sources=(custom_ops/resampling/{float16,stage}.h custom_ops/resampling/cuda/*.h custom_ops/*/problem.h
   custom_ops/*/cuda_*.h custom_ops/*/kernel*.cu)
 custom_ops/jit/embed.sh "${device_sources[@]}" >"$folder/sources.cc"
-g++ -std=c++17 -O2 -fPIC -shared -I. -o "$out" custom_ops/jit/{compiler,disk_cache,driver,kernels,trial}.cc \
-  custom_ops/*/launch*.cc "$folder/sources.cc" "$@" -ldl
+pids=()
+for source in custom_ops/jit/{compiler,disk_cache,driver,kernels,trial}.cc custom_ops/*/launch*.cc "$folder/sources.cc"; do
+  g++ -std=c++17 -O2 -fPIC -I. -c -o "$folder/${#pids[@]}.o" "$source" &
+  pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid"; done
+g++ -std=c++17 -O2 -fPIC -shared -I. -o "$out" "$folder"/*.o "$@" -ldl

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -41,8 +45,10 @@ def test_programs_have_the_results_of_tensorflow(exporter, name):
     assert len(entry.expected) > 20 or "forward" in name
     runner = run_programs.Runner(read, repeats=1, profile=0)
     program, _ = runner.compile(entry)
-    runner.run(entry, program)
-    row = runner.run(entry, program)  # with arguments that are on the device already
+    list(runner.run(entry, program))
+    parts = list(runner.run(entry, program))  # with arguments that are on the device already
+    assert "ok" in parts[0]  # comparisons come first
+    row = {key: value for part in parts for key, value in part.items()}
     assert row["largest_error"] < 1 and row["ok"], row
     assert row["ms_per_image"] > 0 and row["memory_gb"]["arguments"] > 0
 
@@ -59,6 +65,35 @@ def test_images_are_drawn_and_other_inputs_stored(tmp_path):
     images, ws = pixels((2, 64, 64, 3)), np.ones([8, 16, 512], np.float32)
     assert exporter._input("images", images.value({})) == images
     assert exporter._input("ws", ws).value(exporter.programs.stored) is ws
+
+
+def test_large_arguments_repeat_their_numbers():
+    value = Argument(shape=(3, 2**20), seed=1, scale=2.0).value({})
+    np.testing.assert_array_equal(value, value[:1].repeat(3, axis=0))
+    np.testing.assert_array_equal(value[0, :5], Argument(shape=(5,), seed=1, scale=2.0).value({}))
+
+
+def test_programs_that_are_not_timed_come_as_they_are_compiled():
+    done = threading.Event()
+
+    class Compiler:
+        def compile(self, entry):
+            if entry.name == "slow":
+                assert done.wait(60)
+            return entry.name, 0.0
+
+    entries = [Entry(name, 1, ()) for name in ("slow", "fast")]
+    order = []
+    for entry, _ in run_programs.compiled_ahead(Compiler(), entries, jobs=2, timed=False):
+        order.append(entry.name)
+        done.set()
+    assert order == ["fast", "slow"]
+
+
+def test_a_missing_folder_of_programs_is_an_error(tmp_path):
+    script = Path(run_programs.__file__).with_name("run_all.sh")
+    done = subprocess.run([script, tmp_path / "out", tmp_path / "none"], capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no" in done.stderr
 
 
 @pytest.mark.parametrize(("value", "ok"), [(1.0, True), (1.0 + 1e-4, True), (1.0 + 1e-2, False), (np.nan, False)])
@@ -105,7 +140,9 @@ def test_kernels_are_summed_by_name():
         kernel("long", 5000),
         kernel("host", 9000, pid=2),
         kernel("annotation", 9000, tid=8),
+        *(kernel("filtered_lrelu_mma", 100) | {"args": {"hlo_op": f"custom-call.{i}"}} for i in range(2)),
     ]
-    long, short = run_programs.summarize(events, calls=2)
-    assert (long["kernel"], long["ms"], long["launches"], long["share"]) == ("long", 3.5, 1.0, 7 / 8)
+    long, short, *layers = run_programs.summarize(events, calls=2)
+    assert [layer["example"]["hlo_op"] for layer in layers] == ["custom-call.0", "custom-call.1"]
+    assert (long["kernel"], long["ms"], long["launches"], long["share"]) == ("long", 3.5, 1.0, 7 / 8.2)
     assert (short["kernel"], short["ms"], short["example"]) == ("short", 0.5, {"hlo_op": "short.1"})

@@ -33,6 +33,15 @@ def test_variables_are_arguments_and_their_new_values_results():
         assert y.tolist() == [12.0, 32.0] and now == updated == 10.0
 
 
+def test_products_are_exact():
+    """In TF32, a GPU would round their operands to eleven bits."""
+    kernel = np.ones([3, 3, 4, 4], np.float32)
+    exported = stablehlo.export(
+        lambda x: tf.nn.conv2d(x, kernel, 1, "SAME") @ kernel[0, 0], np.ones([1, 8, 8, 4], np.float32), backend="matmul"
+    )
+    assert "HIGHEST" in exported.text and "DEFAULT" not in exported.text
+
+
 def test_backend_is_kept_under_xla():
     """Banded matrices for "matmul", which has dot products; neither those nor custom calls for "xla"."""
 
