@@ -101,7 +101,7 @@ function keepLink(store: Store, notify: (message: string) => void): void {
     const { hash } = new URL(newURL); // location.hash may have been replaced since
     const state = hash === written ? null : readState(hash, notify);
     if (state) store.change(state);
-    written = location.hash;
+    written = hash;
   });
 }
 
