@@ -44,6 +44,8 @@ from serving.server.version_policy import policy_from_config
 _logger = logging.getLogger(__name__)
 # Threads for everything but predictions, and for rejecting predictions while the server is full.
 _SPARE_THREADS = 8
+# A request may take this long to arrive, and longer if it is large.
+_RECEIVE_SECONDS, _BYTES_PER_SECOND = 30.0, 1e6
 
 
 def make_grpc_server(
@@ -70,7 +72,8 @@ def make_grpc_server(
     options.append(("grpc.so_reuseport", 0))
     threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
     health_threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "health")  # started as they are needed
-    interceptors = [*([KeyInterceptor(key)] if key else []), ParsingInterceptor(health_threads=health_threads)]
+    parsing = ParsingInterceptor(_RECEIVE_SECONDS + max_bytes / _BYTES_PER_SECOND, health_threads)
+    interceptors = [*([KeyInterceptor(key)] if key else []), parsing]
     server = grpc.server(threads, options=options, interceptors=interceptors)
     service = PredictionService(predictor, max_bytes, as_tensor_content)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)

@@ -13,8 +13,6 @@ from google.protobuf.message import DecodeError
 
 from serving.server.security import HEALTH
 
-_RECEIVE_SECONDS = 30.0
-
 
 class ParsingInterceptor(grpc.ServerInterceptor):
     """An interceptor that receives and parses the requests of a service, and rejects those that are not messages.
@@ -28,7 +26,7 @@ class ParsingInterceptor(grpc.ServerInterceptor):
         health_threads: threads for health checks, which need no key; None for those of the server.
     """
 
-    def __init__(self, seconds: float = _RECEIVE_SECONDS, health_threads: ThreadPoolExecutor | None = None):
+    def __init__(self, seconds: float, health_threads: ThreadPoolExecutor | None = None):
         self._seconds, self._health_threads = seconds, health_threads
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:

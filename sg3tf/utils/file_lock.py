@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+_MOST_ATTEMPTS = 100
 
 
 @contextmanager
@@ -20,8 +23,8 @@ def locked_file(path: Path) -> Iterator[None]:
         BlockingIOError: another process holds the lock.
         OSError: the file cannot be created, or the file system has no locks.
     """
-    while True:
-        with open(path, "a") as file:
+    for _ in range(_MOST_ATTEMPTS):
+        with _opened(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
                 is_current = os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -35,3 +38,11 @@ def locked_file(path: Path) -> Iterator[None]:
                 with suppress(OSError):  # which must not hide an error before it
                     path.unlink(missing_ok=True)
             return
+    raise OSError(f"{path} cannot be locked: it is replaced again and again")
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return open(path, "a")
+    except PermissionError:  # another user's, in a folder of several users; on local disks, this is enough for a lock
+        return open(path)

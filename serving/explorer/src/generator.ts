@@ -263,7 +263,8 @@ export class Generator {
     };
     if (this.facts.canTransform) inputs.transform = transforms.map((matrix) => floats(matrix, [3, 3]));
     const pngs = await this.predictRows("synthesize_png", inputs, toBytes, signal);
-    this.drawn = { ws: all[0]!, transform: transforms[0]!, scale, png: pngs[0]! };
+    // In a batch, the last bits of a picture may differ.
+    if (all.length === 1) this.drawn = { ws: all[0]!, transform: transforms[0]!, scale, png: pngs[0]! };
     return pngs;
   }
 

@@ -73,6 +73,8 @@ def _pixels(path: Path, batch: str) -> np.ndarray:
 
 def _list(path: Path, name: str, key: str, kind: type) -> list[Any]:
     values = _entry(path, name, key)
+    if kind is str and isinstance(values, list):
+        values = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
     if not isinstance(values, list) or not all(type(value) is kind for value in values):
         raise DataError(f"{path}: the {key} of {name} are not a list of {kind.__name__}; fetch it again")
     return values
@@ -80,9 +82,10 @@ def _list(path: Path, name: str, key: str, kind: type) -> list[Any]:
 
 def _entry(path: Path, name: str, key: str) -> Any:
     batch = _load(path, name)
-    if not isinstance(batch, dict) or key not in batch:
-        raise DataError(f"{path}: {name} has no {key}; it must be CIFAR-10's Python version")
-    return batch[key]
+    # Files written again by Python 3 have the keys as bytes.
+    if isinstance(batch, dict) and (found := batch.get(key, batch.get(key.encode()))) is not None:
+        return found
+    raise DataError(f"{path}: {name} has no {key}; it must be CIFAR-10's Python version")
 
 
 @lru_cache(maxsize=len(_BATCHES) + 1)

@@ -7,6 +7,7 @@ import fcntl
 
 import pytest
 
+from sg3tf.utils import file_lock
 from sg3tf.utils.file_lock import locked_file
 
 
@@ -33,6 +34,27 @@ def test_a_file_that_the_other_process_removes_is_not_the_lock(tmp_path, monkeyp
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with locked_file(path), pytest.raises(BlockingIOError), locked_file(path):
+        pass
+
+
+def test_a_file_of_another_user(tmp_path, monkeypatch):
+    """In a folder that both may write. Root may open any file, so the refusal is made up."""
+    path = tmp_path / "a.lock"
+
+    def refusing(file, mode="r"):
+        if mode == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return open(file, mode)
+
+    with locked_file(path):
+        monkeypatch.setattr(file_lock, "open", refusing, raising=False)
+        with pytest.raises(BlockingIOError), locked_file(path):
+            pass
+
+
+def test_a_file_that_is_never_the_one_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.path.samestat", lambda *_: False)
+    with pytest.raises(OSError, match="replaced again and again"), locked_file(tmp_path / "a.lock"):
         pass
 
 
