@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from sg3tf.models import layers
 from sg3tf.ops import channels, conv3x3, use_backend
+from sg3tf.ops.backend import full_float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ def export(function: Callable[..., Any], *inputs: Any, backend: str) -> Exported
     handles = compiled.get_concrete_function(*flat).captured_inputs
     variables = {variable.handle.ref(): variable for variable in concrete.variables}
     captured = [variables.get(handle.ref(), handle) for handle in handles]
-    with _exact_products():
+    with full_float32():  # as in training; otherwise XLA rounds operands of float32 products to TF32
         text = compiled.experimental_get_compiler_ir(*flat)(stage="stablehlo")
     parameters = [value for value in [*flat, *captured] if value.shape.num_elements()]
     results = tf.nest.map_structure(tf.TensorSpec.from_tensor, concrete.structured_outputs)
@@ -69,17 +70,6 @@ def _as_on_gpu() -> Iterator[None]:
         mock.patch.object(conv3x3, "selects_cpu_kernel", lambda impl: False),
     ):
         yield
-
-
-@contextmanager
-def _exact_products() -> Iterator[None]:
-    """Mark products of float32 numbers as exact, as in training; XLA rounds operands of others to TF32."""
-    rounds = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(rounds)
 
 
 _ALIAS = re.compile(r"parameter_number = (\d+) : i64}, output_index = array<i64: (\d+)>")

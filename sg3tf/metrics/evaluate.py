@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import os
@@ -23,6 +22,7 @@ from sg3tf.metrics.ppl import PathLengthMetric, measure_path_length
 from sg3tf.metrics.registry import METRICS, FeatureMetric, Metric
 from sg3tf.metrics.samples import Images, Labels, Samples, comparison_rng, labels_from_data, open_data
 from sg3tf.models.configs import ConfigError
+from sg3tf.ops.backend import full_float32
 from sg3tf.utils.resolution import Resolution, size_of
 
 MIN_LPIPS_SIZE = 16  # side of the compared images
@@ -343,7 +343,7 @@ class Evaluation:
         feature_values: dict[str, tuple[float, ...]] = {}
         for name in self.names:
             metric = METRICS[name]
-            with _full_float32():
+            with full_float32():
                 if isinstance(metric.kind, FeatureMetric):
                     feature_values = feature_values or self._run_feature_metrics()
                     values = feature_values[name]
@@ -453,14 +453,3 @@ def _resolve_labels(labels: Labels | None, config: Any, data: Images | None, see
             f"labels=None: give it, or data with labels, as this generator has label_dim={config.label_dim}"
         )
     return labels_from_data(data, seed)
-
-
-@contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
-    """Turn off TensorFloat-32, whose 10-bit mantissa is too short for differences of 1e-4."""
-    before = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(before)

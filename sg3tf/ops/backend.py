@@ -58,6 +58,17 @@ def use_backend(name: str) -> Iterator[None]:
             _scopes[:] = [other for other in _scopes if other is not scope]
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Turn off TensorFloat-32, whose 10-bit mantissa is too short for differences of 1e-4."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
 def training_backend() -> str:
     """Return the backend for a training run: SG3TF_OPS if set, otherwise native if available, otherwise xla."""
     name = _from_environment()
